@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: MIT
+# llmsweep. `make help` lists the targets.
+
+BUILD    ?= build
+CC       ?= gcc
+OPT      ?= -O3
+WERROR   ?= $(if $(CI),-Werror)
+SANITIZE ?=
+
+PACKAGES = hwloc papi openblas gsl jansson inih libpcre2-8 ompi-c
+WARNINGS = -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wundef $(WERROR)
+CFLAGS  += -std=gnu11 $(OPT) -g -fno-math-errno -fno-trapping-math -fopenmp -MMD -MP $(WARNINGS) $(SANITIZE)
+CPPFLAGS += -D_GNU_SOURCE -I. -I$(BUILD) $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
+LDFLAGS += -fopenmp $(SANITIZE)
+LDLIBS  += $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -ldnnl -ldl -lpthread -lm
+
+# A kernel's ISA flags come from its file name: kernels/<dir>/<op>_<act>_<weight>_<isa>.c
+ISA_avx2       = -mavx2 -mfma -mf16c -mbmi -mbmi2 -mpopcnt
+ISA_avx512     = $(ISA_avx2) -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512
+ISA_avx512vnni = $(ISA_avx512) -mavx512vnni -mavx512vbmi -mavx512vbmi2
+ISA_avx512bf16 = $(ISA_avx512vnni) -mavx512bf16
+KERNEL_SUFFIXES = scalar avx2 avx512 avx512vnni avx512bf16 openblas onednn
+
+KERNEL_FILES  := $(sort $(foreach s,$(KERNEL_SUFFIXES),$(wildcard kernels/*/*_$(s).c)))
+KERNELS_SRC   := $(wildcard kernels/*.c kernels/*/*.c)
+HARNESS_SRC   := $(wildcard harness/*.c)
+BENCH_SRC     := $(filter-out bench/main.c,$(wildcard bench/*.c bench/*/*.c))
+objects        = $(patsubst %.c,$(BUILD)/%.o,$(1))
+
+UNIT_TESTS    := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/test_*.c))
+CHECK_TESTS   := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/check/check_*.c))
+TEST_SUPPORT  := $(filter-out tests/unit/test_% tests/check/check_%,$(wildcard tests/unit/*.c tests/check/*.c))
+
+.PHONY: all
+all: $(BUILD)/llmsweep ## build the program
+
+$(BUILD)/llmsweep: $(BUILD)/bench/main.o $(BUILD)/libbench.a $(BUILD)/libharness.a $(BUILD)/libkernels.a
+	$(CC) $(LDFLAGS) -o $@ $(BUILD)/bench/main.o -L$(BUILD) -lbench -lharness -lkernels $(LDLIBS)
+
+$(BUILD)/libkernels.a: $(call objects,$(KERNELS_SRC))
+$(BUILD)/libharness.a: $(call objects,$(HARNESS_SRC))
+$(BUILD)/libbench.a:   $(call objects,$(BENCH_SRC))
+$(BUILD)/lib%.a:
+	@rm -f $@
+	ar rcs $@ $^
+
+# The registry's list: one line a kernel file. Rewritten only when the set of files changes.
+$(BUILD)/kernel_list.h: FORCE
+	@mkdir -p $(@D)
+	@printf 'KERNEL(%s)\n' $(notdir $(basename $(KERNEL_FILES))) > $@.new
+	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+.PHONY: FORCE
+FORCE:
+$(BUILD)/kernels/registry.o: $(BUILD)/kernel_list.h
+
+isa_flags = $(ISA_$(lastword $(subst _, ,$(notdir $(basename $(1))))))
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) $(if $(filter kernels/%,$<),$(call isa_flags,$<)) -c -o $@ $<
+
+$(BUILD)/tests/%: tests/%.c $(BUILD)/libbench.a $(BUILD)/libharness.a $(BUILD)/libkernels.a
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< -L$(BUILD) -lbench -lharness -lkernels $(LDLIBS) -lcmocka
+
+.PHONY: unit
+unit: $(UNIT_TESTS) $(CHECK_TESTS) ## build the unit tests and the kernel checks
+
+.PHONY: clean
+clean: ## remove everything that was built
+	rm -rf $(BUILD)
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

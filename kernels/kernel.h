@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: MIT
+// Operations, kernels and packed weights: the one header through which everything outside kernels/ reaches them.
+//
+// An op (linear, attention, …) has a descriptor: how to set up a problem from a seed, a scalar reference that accumulates
+// in double, its flops, bytes and tolerance. A kernel is one implementation of an op for one activation type, one weight
+// format and one instruction set. The registry gives the best kernel that this CPU and the caller's limits allow.
+//
+// Kernels cannot fail and keep no state: every call computes the slice of the output that its caller names, so that a
+// team of threads splits the work between itself. None of them allocates, locks, or starts a thread.
+#ifndef LLMSWEEP_KERNEL_H
+#define LLMSWEEP_KERNEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Instruction sets: a ladder; each step includes those below it.
+enum isa { ISA_SCALAR, ISA_AVX2, ISA_AVX512, ISA_AVX512VNNI, ISA_AVX512BF16, ISA_COUNT };
+
+// "scalar", "avx2", "avx512", "avx512vnni", "avx512bf16".
+const char *isa_name(enum isa isa);
+int isa_parse(const char *word, enum isa *isa); // -EINVAL
+// The highest step that this CPU and operating system run (CPUID and XGETBV).
+enum isa isa_detect(void);
+// Lowers the step that the registry picks from (LLMSWEEP_ISA, --isa); clipped to what is detected. Returns the step in force.
+enum isa isa_limit(enum isa highest);
+enum isa isa_current(void);
+
+// Who computes: our kernels, or a library of which the sweep compares the dense formats.
+enum provider { PROVIDER_OWN, PROVIDER_OPENBLAS, PROVIDER_ONEDNN, PROVIDER_COUNT };
+const char *provider_name(enum provider provider); // "own", "openblas", "onednn"
+int provider_parse(const char *word, enum provider *provider);
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Weight formats. A format is a word: f32 bf16 q16 q8g32 q6g64 q5g32 q4g128 q3g32 q2g32 q4c, with an "a" for asymmetric
+// (q4g32a: scale and zero point a group), and behind it what is left out of the store: +s50 (bitmask, 50% of the weights
+// absent), +2:4 (two of each four along the input absent), +4:8, +b16x4 (blocks of 16 rows × 4 columns absent).
+enum weight_type { WEIGHT_F32, WEIGHT_BF16, WEIGHT_QUANTIZED };
+enum sparse_store { STORE_DENSE, STORE_BITMASK, STORE_N_OF_M, STORE_BLOCK };
+
+struct weight_format {
+    enum weight_type type;
+    int bits;        // 32, 16, or 16 8 6 5 4 3 2 when quantized
+    int group;       // weights along the input that share a scale: 32, 64, 128; 0 = the whole row (per output channel)
+    bool asymmetric; // a zero point beside the scale
+    enum sparse_store store;
+    int n, m;          // STORE_N_OF_M: n of each m weights along the input are absent
+    int block_rows, block_columns; // STORE_BLOCK
+    double sparsity; // STORE_BITMASK, STORE_BLOCK: the ratio named in the word, 0..1 (what was really dropped is counted when packing)
+};
+// -EINVAL and a reason that lists the known words and the nearest one.
+int weight_format_parse(const char *word, struct weight_format *format, char *reason, size_t reason_size);
+// Writes the word that parses back to the same format.
+void weight_format_name(const struct weight_format *format, char *word, size_t size);
+
+// Quantized weights before packing, as every quantization method delivers them: w ≈ scale·(code − zero_point).
+struct quantized_matrix {
+    int rows, columns, bits, group; // group 0: one scale a row
+    int16_t *codes;                 // (rows, columns); symmetric codes in [−(2^(bits−1)−1), 2^(bits−1)−1], asymmetric in [0, 2^bits−1]
+    float *scales;                  // (rows, groups a row); already rounded to f16, as they are stored
+    uint8_t *zero_points;           // (rows, groups a row) in [0, 2^bits−1]; NULL when symmetric
+};
+
+// Weights as a kernel reads them: laid out once for all instruction sets in panels of 16 output rows, in one 64-byte aligned buffer.
+// The layouts are described in kernels/pack/; only kernels look inside.
+struct packed_matrix;
+
+// Packs (rows, columns) row-major weights. For a quantized format, `quantized` holds the codes and `weights` may be NULL.
+// Which weights are absent is read from `mask` (rows·columns bytes, 0 = absent), or, where it is NULL, from the zeros of the weights;
+// for dense stores the mask is ignored. -ENOMEM; -EINVAL when the shape or the mask does not fit the format.
+int packed_create(const struct weight_format *format, int rows, int columns, const float *weights,
+                  const struct quantized_matrix *quantized, const uint8_t *mask, struct packed_matrix **packed);
+void packed_free(struct packed_matrix *packed);
+// Bytes that a kernel reads to use the whole matrix once: codes, masks, indices, scales, zero points, padding.
+size_t packed_bytes(const struct packed_matrix *packed);
+const struct weight_format *packed_format(const struct packed_matrix *packed);
+int packed_rows(const struct packed_matrix *packed);
+int packed_columns(const struct packed_matrix *packed);
+// The fraction of weights that are absent from the store or stored as zero, counted.
+double packed_sparsity(const struct packed_matrix *packed);
+// Weights that a kernel's time does depend on: those that are present in the store.
+size_t packed_present(const struct packed_matrix *packed);
+// Reads the weights back as f32, (rows, columns): what the kernels compute with.
+void packed_unpack(const struct packed_matrix *packed, float *weights);
+// Output rows are split between threads at multiples of this.
+enum { PACKED_PANEL_ROWS = 16 };
+// -EINVAL with the reason when a (rows, columns) matrix cannot be stored so (columns not a multiple of the group, …).
+int packed_check_shape(const struct weight_format *format, int rows, int columns, char *reason, size_t reason_size);
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Activations: f32, or dynamically quantized to 8 bits, symmetric, one scale a token, with the sums of each 32 codes that the
+// offset of unsigned weights and asymmetric zero points need.
+enum activation { ACTIVATION_F32, ACTIVATION_Q8 };
+const char *activation_name(enum activation activation); // "f32", "q8"
+int activation_parse(const char *word, enum activation *activation);
+
+struct quantized_rows {
+    int rows, columns; // columns is a multiple of 32
+    int8_t *codes;     // (rows, columns), 64-byte aligned, row stride = columns
+    float *scales;     // (rows)
+    int32_t *sums;     // (rows, columns/32)
+};
+
+// y[i][j] = Σₖ x[i][k]·w[j][k] for rows i of x and the output columns j in [begin, end).
+struct linear_call {
+    const struct packed_matrix *weights;  // (n, k)
+    const float *x;                       // (m, k), row stride x_stride; for kernels with ACTIVATION_F32
+    const struct quantized_rows *x_codes; // (m, k); for kernels with ACTIVATION_Q8
+    size_t x_stride;                      // in floats
+    float *y;                             // (m, n), row stride y_stride
+    size_t y_stride;
+    int m;
+    int begin, end; // multiples of PACKED_PANEL_ROWS, or end = n
+    void *scratch;  // linear_scratch_bytes() of the caller's own memory, 64-byte aligned; not shared between threads
+};
+typedef void linear_function(const struct linear_call *call);
+size_t linear_scratch_bytes(int n, int k, int m);
+
+// ---------------------------------------------------------------------------------------------------------------------
+enum op { OP_LINEAR, OP_QUANTIZE_ROWS, OP_RMSNORM, OP_ROPE, OP_SWIGLU, OP_ATTENTION, OP_SOFTMAX, OP_COUNT };
+
+struct kernel {
+    const char *name; // = file name = symbol: linear_q8_q4_avx512vnni
+    enum op op;
+    enum isa isa;
+    enum provider provider;
+    // OP_LINEAR: what it computes with. bits 0: every width.
+    enum activation activation;
+    enum weight_type weight_type;
+    int bits;
+    enum sparse_store store;
+    bool any_store;         // every store (the scalar kernels)
+    const char *layout;     // one line: what the hot loop reads, and the bound that it is near
+    void (*function)(void); // cast to the op's function type
+};
+
+// Every kernel that was built, in the order of their names.
+const struct kernel *const *kernel_all(size_t *count);
+const struct kernel *kernel_find(const char *name);
+// The highest kernel on the ladder below the current limit that computes this; NULL with a reason where there is none (a provider
+// that has no such format). `why` may be NULL; it receives what was picked and why, for `llmsweep kernels --list`.
+const struct kernel *kernel_linear(const struct weight_format *format, enum activation activation, enum provider provider, char *why,
+                                   size_t why_size);
+// The pick for an op that has no formats (all but OP_LINEAR).
+const struct kernel *kernel_pick(enum op op);
+
+// Functions of the other ops are declared in kernels/<op>/<op>.h with their argument structs.
+#endif

@@ -43,6 +43,7 @@ struct model {
     float *output;                // (vocab, d_model); the same pointer as embedding when tied
     float *final_norm;            // (d_model)
     struct tokenizer *tokenizer;  // NULL for a shape-only model
+    bool tokenizer_shared;        // a clone's: another model frees it
     bool shape_only;              // seeded random weights: speeds mean something, quality does not
     uint64_t weights_hash;        // of every tensor's f32 bytes in file order; names the model in a cell's hash
     float *storage;               // owns all of the above in one allocation, parameter_count floats
@@ -64,6 +65,7 @@ int model_allocate(struct model *model, const struct model_config *config);
 void model_randomize(struct model *model, uint64_t seed);
 // Copies src, weights and all, into a fresh dst that shares src's tokenizer (dst does not own it). -ENOMEM.
 int model_clone(struct model *dst, const struct model *src);
+// Frees what the model owns and zeroes it; a zeroed model may be freed again.
 void model_free(struct model *model);
 // Recomputes weights_hash.
 void model_hash(struct model *model);

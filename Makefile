@@ -65,6 +65,48 @@ $(BUILD)/tests/%: tests/%.c $(BUILD)/libbench.a $(BUILD)/libharness.a $(BUILD)/l
 .PHONY: unit
 unit: $(UNIT_TESTS) $(CHECK_TESTS) ## build the unit tests and the kernel checks
 
+# ----------------------------------------------------------------------------------------------------------------------
+# The two commands of the README. Packages first, then a second make that finds them.
+
+SPEC ?= bench/specs/default.ini
+JOBS ?= $(shell nproc)
+
+.PHONY: bench
+bench: ## install what is missing, build, run the default sweep and write its report (SPEC=, MODEL=, TEXT=)
+	scripts/setup.sh
+	$(MAKE) -j$(JOBS) --no-print-directory all
+	$(BUILD)/llmsweep run $(SPEC) --report $(if $(MODEL),--set model=$(MODEL)) $(if $(TEXT),--set text=$(TEXT))
+
+.PHONY: test
+test: ## install what is missing, build and run every test
+	scripts/setup.sh --test
+	$(MAKE) -j$(JOBS) --no-print-directory all unit
+	$(MAKE) --no-print-directory run-tests
+
+.PHONY: run-tests
+run-tests: check-deps
+	tests/run.sh --log $(BUILD)/test-logs $(UNIT_TESTS) $(CHECK_TESTS) $(sort $(wildcard tests/e2e/*.sh))
+
+.PHONY: check-deps
+check-deps: ## prove who includes whom
+	scripts/check_deps.sh
+
+# Sanitizer builds of the unit tests and kernel checks, each in its own folder.
+.PHONY: asan ubsan tsan
+asan: ## unit tests under AddressSanitizer
+	$(call sanitized,asan,-fsanitize=address -fno-omit-frame-pointer)
+ubsan: ## unit tests under UndefinedBehaviorSanitizer
+	$(call sanitized,ubsan,-fsanitize=undefined -fno-sanitize-recover=undefined)
+tsan: ## unit tests under ThreadSanitizer
+	$(call sanitized,tsan,-fsanitize=thread)
+define sanitized
+	scripts/setup.sh --test
+	$(MAKE) -j$(JOBS) --no-print-directory BUILD=$(BUILD)/$(1) OPT=-O1 SANITIZE="$(2)" unit
+	ASAN_OPTIONS=detect_leaks=1 LSAN_OPTIONS=suppressions=tests/lsan.supp TSAN_OPTIONS=suppressions=tests/tsan.supp \
+	UBSAN_OPTIONS=print_stacktrace=1 TEST_TIMEOUT=900 tests/run.sh --log $(BUILD)/$(1)/test-logs \
+	$(patsubst $(BUILD)/%,$(BUILD)/$(1)/%,$(UNIT_TESTS) $(CHECK_TESTS))
+endef
+
 .PHONY: clean
 clean: ## remove everything that was built
 	rm -rf $(BUILD)

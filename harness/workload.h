@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: MIT
+// What is measured, as the harness sees it: axes whose product is the sweep, settings, and functions of two kinds. Those of the
+// driver plan and describe and never compute; those of a worker open, prepare, time and judge one cell. A workload is one file in
+// bench/workloads/ with one descriptor; the harness knows nothing else of it.
+#ifndef LLMSWEEP_WORKLOAD_H
+#define LLMSWEEP_WORKLOAD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "harness/records.h"
+#include "harness/settings.h"
+
+struct comm_group;
+
+struct axis {
+    const char *name, *fallback, *help;
+    // Checks one value and writes the one way in which it is spelled ("0.5" → "50%"). -EINVAL and a reason that lists what is known.
+    int (*canonical)(const char *word, char *value, size_t size, char *reason, size_t reason_size);
+};
+
+struct column {
+    const char *name, *unit, *help;
+};
+
+// One cell: a canonical value for every axis of the workload, in its order.
+enum { WORKLOAD_AXES = 16, WORKLOAD_PHASES = 4, WORKLOAD_VALUE = 48 };
+struct cell {
+    char name[17]; // its hash in hexadecimal
+    const char *value[WORKLOAD_AXES];
+};
+
+// What a worker is to run on, as far as planning asks: counted inside the cpuset, quota and memory that this process was given.
+struct machine_limits {
+    int cores, threads; // physical cores and hardware threads allowed
+    uint64_t memory_bytes;      // free now, or what the cgroup leaves
+    uint64_t last_cache_bytes;
+};
+
+// What a cell will take, roughly.
+struct estimate {
+    double sample_seconds;  // one timed sample
+    double prepare_seconds; // once a variant
+    double quality_seconds; // once a variant
+    uint64_t bytes;         // resident in all ranks together
+    uint64_t variant_bytes; // of those, kept between the cells of one variant
+};
+
+// One timed run of a cell.
+struct sample {
+    struct {
+        uint64_t start_ns, ns; // harness clock
+        uint64_t work;         // tokens
+    } phase[WORKLOAD_PHASES];
+    uint64_t *step_ns; // (steps) each decode step; points into the workload's memory, valid until the next call
+    size_t steps;
+};
+
+// Every sample of one cell, gathered over the rounds, as the driver summarises them.
+struct sample_set {
+    size_t count;
+    struct {
+        uint64_t *ns, *work; // (count)
+    } phase[WORKLOAD_PHASES];
+    uint64_t *step_ns; // (steps) of all samples
+    size_t steps;
+};
+
+// Bandwidth and peaks that were measured beside the cell, by its layout's worker; 0 = not measured.
+struct measured_roof {
+    double read_gbs;      // over a working set of the cell's size
+    double read_dram_gbs; // over more than four times the last-level cache
+    double f32_gflops, int8_gops, bf16_gflops;
+};
+
+// Called by the worker around each phase of a counter pass; NULL in a timed sample.
+struct phase_hooks {
+    void (*begin)(void *context, int phase);
+    void (*end)(void *context, int phase, uint64_t work);
+    void *context;
+};
+
+struct workload {
+    const char *name, *help;
+    const struct axis *axes;
+    size_t axis_count;
+    const struct setting *settings;
+    size_t setting_count;
+    const struct column *columns; // of cells.csv, in order; "cell status reason" come first
+    size_t column_count;
+    const char *phases[WORKLOAD_PHASES];
+    int phase_count;
+
+    // --- driver ---
+    // Reads what planning needs (dimensions, hashes), without computing anything. The plan holds what the functions below share.
+    int (*plan_open)(const struct settings *settings, void **plan, char *error, size_t error_size);
+    void (*plan_close)(void *plan);
+    // Names what the cells are about, beside their axes (hashes of model and text): enters every cell's hash, goes to run.json.
+    void (*plan_identity)(void *plan, struct record *identity);
+    // 0, or the status that the cell gets without being tried (CELL_SKIPPED, CELL_UNSUPPORTED) with a reason.
+    enum cell_status (*legal)(void *plan, const struct cell *cell, const struct machine_limits *limits, char *reason,
+                              size_t reason_size);
+    void (*estimate)(void *plan, const struct cell *cell, const struct machine_limits *limits, struct estimate *estimate);
+    // The columns that say what the cell is.
+    void (*describe)(void *plan, const struct cell *cell, struct record *row);
+    // How the cell's worker is started: the layout's word (one worker a word) and its ranks and threads.
+    void (*layout)(const struct cell *cell, const char **word, int *ranks, int *threads);
+    // Cells of one layout with the same key share what prepare builds, and are visited one after the other.
+    void (*variant_key)(const struct cell *cell, char *key, size_t size);
+    // Cells with the same key share their quality columns; an empty key: none are computed.
+    void (*quality_key)(void *plan, const struct cell *cell, char *key, size_t size);
+    // Turns samples, the worker's facts and the roof into columns. *half_width is the widest relative half-width of the intervals.
+    void (*summarise)(void *plan, const struct cell *cell, const struct sample_set *samples, const struct measured_roof *roof,
+                      struct record *row, double *half_width);
+
+    // --- worker; collective over the ranks of its layout: each rank makes the same calls in the same order ---
+    // `facts` of any function are columns, as far as they have a column's name; others are the workload's own, for summarise.
+    int (*open)(const struct settings *settings, const char *layout, struct comm_group *world, void **state, char *error,
+                size_t error_size);
+    void (*close)(void *state);
+    // Builds the cell's variant if it is not kept already, and readies its buffers. -ENOTSUP: no kernel; -ENOMEM.
+    int (*prepare)(void *state, const struct cell *cell, char *error, size_t error_size);
+    // One run of the prepared cell. Rank 0's sample is the one that counts.
+    int (*sample)(void *state, const struct phase_hooks *hooks, struct sample *sample, char *error, size_t error_size);
+    // Checks what the timed runs produced. -EBADMSG with a line that begins with "diverged:" if it is wrong.
+    int (*verify)(void *state, struct record *facts, char *error, size_t error_size);
+    // Memory, placement, traffic, bytes and operations a token of the prepared cell.
+    int (*facts)(void *state, struct record *facts, char *error, size_t error_size);
+    // Judges the prepared cell's variant (quality columns).
+    int (*quality)(void *state, struct record *facts, char *error, size_t error_size);
+    // Drops all variants that are kept.
+    void (*release)(void *state);
+};
+
+#endif

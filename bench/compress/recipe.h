@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: MIT
+// What is done to a model's weights before they are timed and judged: which weights are left out, how the rest are
+// stored. A recipe is a description only; bench/compress/{prune,quantize} carry it out, bench/model/variant packs the
+// result.
+#ifndef LLMSWEEP_RECIPE_H
+#define LLMSWEEP_RECIPE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "kernels/kernel.h"
+
+enum prune_method {
+    PRUNE_NONE,
+    PRUNE_MAGNITUDE, // the smallest |w|, any ratio
+    PRUNE_THRESHOLD, // every |w| below a threshold
+    PRUNE_N_OF_M,    // n of each m along the input, smallest |w| first
+    PRUNE_BLOCK,     // blocks of block_rows × block_columns by pooled |w|
+    PRUNE_METHODS
+};
+enum prune_scope { SCOPE_TENSOR, SCOPE_GLOBAL }; // one threshold a matrix, or one for all block matrices together
+enum block_pooling { POOL_AVERAGE, POOL_MAXIMUM };
+
+struct variant_recipe {
+    enum prune_method method;
+    double
+        ratio; // of the weights dropped, 0..1; n/m for PRUNE_N_OF_M; 0 for PRUNE_THRESHOLD, which drops what it finds
+    double threshold; // PRUNE_THRESHOLD: |w| >= threshold stays
+    enum prune_scope scope;
+    int n, m;
+    int block_rows, block_columns;
+    enum block_pooling pooling;
+    struct weight_format format; // how the matrices are stored; its store follows from the method (recipe_complete)
+};
+
+// A pruning word: "none", "50%" or "0.5" (magnitude, per tensor; "0%" is none), "global:50%", "2:4", "b16x4:50%",
+// "b16x4max:50%", "global:b16x4:50%", "t0.02" (threshold). Sets the pruning fields of the recipe and leaves its format
+// alone. -EINVAL with a reason that lists the known words.
+int recipe_parse_prune(const char *word, struct variant_recipe *recipe, char *reason, size_t reason_size);
+// The spec key prune_scope: "tensor", "global". Overrides the word's scope; n:m and threshold are local by nature and
+// stay so.
+int recipe_parse_scope(const char *word, struct variant_recipe *recipe, char *reason, size_t reason_size);
+// Writes the word that parses back to the same pruning.
+void recipe_prune_name(const struct variant_recipe *recipe, char *word, size_t size);
+// "none", "magnitude", "magnitude_global", "threshold", "n:m", "block", "block_global": the CSV's method column.
+const char *recipe_method_name(const struct variant_recipe *recipe);
+
+// Makes pruning and store agree, so that what was pruned is neither stored nor read: a pruned recipe whose format is
+// dense gets the store of its method (magnitude and threshold → bitmask, n:m → n:m, blocks → block where they are 16×4,
+// else bitmask); a format that names a store ("q4g32+2:4") without a pruning method gets that method. -EINVAL with a
+// reason when the two contradict each other.
+int recipe_complete(struct variant_recipe *recipe, char *reason, size_t reason_size);
+// Both words and the completion in one; scope may be NULL (the pruning word's own).
+int recipe_parse(const char *prune, const char *scope, const char *format, struct variant_recipe *recipe, char *reason,
+                 size_t reason_size);
+
+#endif

@@ -151,11 +151,11 @@ static int parse_owned(char *text, size_t bytes, const char *name, struct csv_ta
             snprintf(error, error_size, "%s: not enough memory", name);
     }
     if (result)
-        csv_free(table);
+        csv_table_free(table);
     return result;
 }
 
-int csv_parse(const char *text, size_t bytes, const char *name, struct csv_table *table, char *error, size_t error_size) {
+int csv_table_parse(const char *text, size_t bytes, const char *name, struct csv_table *table, char *error, size_t error_size) {
     *table = (struct csv_table){0};
     char *copy = malloc(bytes + 1);
     if (!copy) {
@@ -166,7 +166,7 @@ int csv_parse(const char *text, size_t bytes, const char *name, struct csv_table
     return parse_owned(copy, bytes, name, table, error, error_size);
 }
 
-int csv_read(const char *path, struct csv_table *table, char *error, size_t error_size) {
+int csv_table_read(const char *path, struct csv_table *table, char *error, size_t error_size) {
     *table = (struct csv_table){0};
     char *text = NULL;
     size_t bytes = 0, capacity = 0;
@@ -200,25 +200,25 @@ int csv_read(const char *path, struct csv_table *table, char *error, size_t erro
     return parse_owned(text, bytes, path, table, error, error_size);
 }
 
-void csv_free(struct csv_table *table) {
+void csv_table_free(struct csv_table *table) {
     free(table->header);
     free(table->storage);
     *table = (struct csv_table){0};
 }
 
-int csv_column(const struct csv_table *table, const char *name) {
+int csv_table_column(const struct csv_table *table, const char *name) {
     for (size_t i = 0; i < table->columns; i++)
         if (!strcmp(table->header[i], name))
             return (int)i;
     return -1;
 }
 
-const char *csv_field(const struct csv_table *table, size_t row, int column) {
+const char *csv_table_field(const struct csv_table *table, size_t row, int column) {
     return column < 0 ? "" : table->fields[row * table->columns + (size_t)column];
 }
 
-double csv_number(const struct csv_table *table, size_t row, int column) {
-    const char *text = csv_field(table, row, column);
+double csv_table_number(const struct csv_table *table, size_t row, int column) {
+    const char *text = csv_table_field(table, row, column);
     char *end;
     double value = strtod(text, &end);
     return *text && !*end && isfinite(value) ? value : NAN;

@@ -21,18 +21,18 @@ struct csv_table {
 
 // Reads a whole file. 0; -errno of open or read; -ENOMEM; -EINVAL for a file without a whole header line, with a NUL byte, a
 // stray quote, two columns of one name, or a row whose number of fields is not the header's. error gets "FILE:LINE: what is wrong".
-// The caller frees the table with csv_free; it is empty after an error.
-int csv_read(const char *path, struct csv_table *table, char *error, size_t error_size);
+// The caller frees the table with csv_table_free; it is empty after an error.
+int csv_table_read(const char *path, struct csv_table *table, char *error, size_t error_size);
 // The same for text in memory; name stands for the file in messages.
-int csv_parse(const char *text, size_t bytes, const char *name, struct csv_table *table, char *error, size_t error_size);
-void csv_free(struct csv_table *table);
+int csv_table_parse(const char *text, size_t bytes, const char *name, struct csv_table *table, char *error, size_t error_size);
+void csv_table_free(struct csv_table *table);
 
 // The index of a column, -1 when there is none: files of later versions have more columns, of earlier ones fewer.
-int csv_column(const struct csv_table *table, const char *name);
+int csv_table_column(const struct csv_table *table, const char *name);
 // The field's text; "" for column -1.
-const char *csv_field(const struct csv_table *table, size_t row, int column);
+const char *csv_table_field(const struct csv_table *table, size_t row, int column);
 // The field as a finite number, NAN when it is empty, absent or anything else.
-double csv_number(const struct csv_table *table, size_t row, int column);
+double csv_table_number(const struct csv_table *table, size_t row, int column);
 
 // Writes one field, quoted when it holds a comma, a quote or a line end.
 void csv_write_field(FILE *file, const char *text);

@@ -16,7 +16,7 @@ static char error[256];
 
 static int parse(const char *text, struct csv_table *table) {
     error[0] = '\0';
-    return csv_parse(text, strlen(text), "t.csv", table, error, sizeof error);
+    return csv_table_parse(text, strlen(text), "t.csv", table, error, sizeof error);
 }
 
 static void test_fields(void **state) {
@@ -26,17 +26,17 @@ static void test_fields(void **state) {
     assert_int_equal(table.columns, 3);
     assert_int_equal(table.rows, 2);
     assert_false(table.torn);
-    assert_int_equal(csv_column(&table, "c"), 2);
-    assert_int_equal(csv_column(&table, "d"), -1);
-    assert_string_equal(csv_field(&table, 0, 1), "x, \"y\"\nz");
-    assert_string_equal(csv_field(&table, 0, 2), "");
-    assert_string_equal(csv_field(&table, 0, -1), "");
-    assert_true(csv_number(&table, 0, 0) == 1);
-    assert_true(csv_number(&table, 1, 1) == -2500);
-    assert_true(isnan(csv_number(&table, 1, 0)));
-    assert_true(isnan(csv_number(&table, 1, 2)));
-    assert_true(isnan(csv_number(&table, 0, 1)));
-    csv_free(&table);
+    assert_int_equal(csv_table_column(&table, "c"), 2);
+    assert_int_equal(csv_table_column(&table, "d"), -1);
+    assert_string_equal(csv_table_field(&table, 0, 1), "x, \"y\"\nz");
+    assert_string_equal(csv_table_field(&table, 0, 2), "");
+    assert_string_equal(csv_table_field(&table, 0, -1), "");
+    assert_true(csv_table_number(&table, 0, 0) == 1);
+    assert_true(csv_table_number(&table, 1, 1) == -2500);
+    assert_true(isnan(csv_table_number(&table, 1, 0)));
+    assert_true(isnan(csv_table_number(&table, 1, 2)));
+    assert_true(isnan(csv_table_number(&table, 0, 1)));
+    csv_table_free(&table);
 }
 
 // Whatever the byte at which a writer was killed, the whole rows before it are read and the rest is named as torn.
@@ -47,12 +47,12 @@ static void test_every_cut(void **state) {
     assert_int_equal(length, ends[2]);
     for (size_t cut = ends[0]; cut <= length; cut++) {
         struct csv_table table;
-        assert_int_equal(csv_parse(text, cut, "t.csv", &table, error, sizeof error), 0);
+        assert_int_equal(csv_table_parse(text, cut, "t.csv", &table, error, sizeof error), 0);
         size_t rows = cut >= ends[2] ? 2 : cut >= ends[1] ? 1 : 0;
         assert_int_equal(table.rows, rows);
         assert_int_equal(table.whole_bytes, ends[rows]);
         assert_int_equal(table.torn, cut != ends[rows]);
-        csv_free(&table);
+        csv_table_free(&table);
     }
 }
 
@@ -72,9 +72,9 @@ static void test_bad_files(void **state) {
     refused("a,b\n1,\"2\"3\n", "t.csv:2: a quote");
     refused("a,b,a\n1,2,3\n", "two columns are named 'a'");
     struct csv_table table;
-    assert_int_equal(csv_parse("a\n1\n\0\n", 6, "t.csv", &table, error, sizeof error), -EINVAL);
+    assert_int_equal(csv_table_parse("a\n1\n\0\n", 6, "t.csv", &table, error, sizeof error), -EINVAL);
     assert_non_null(strstr(error, "t.csv:3: a NUL"));
-    assert_int_equal(csv_read("tests/no/such.csv", &table, error, sizeof error), -ENOENT);
+    assert_int_equal(csv_table_read("tests/no/such.csv", &table, error, sizeof error), -ENOENT);
     assert_non_null(strstr(error, "tests/no/such.csv"));
 }
 
@@ -94,12 +94,12 @@ static void test_written_text_comes_back(void **state) {
     }
     fclose(file);
     struct csv_table table;
-    assert_int_equal(csv_read(path, &table, error, sizeof error), 0);
+    assert_int_equal(csv_table_read(path, &table, error, sizeof error), 0);
     unlink(path);
     assert_int_equal(table.rows, count);
     for (size_t i = 0; i < count; i++)
-        assert_string_equal(csv_field(&table, i, 1), texts[i]);
-    csv_free(&table);
+        assert_string_equal(csv_table_field(&table, i, 1), texts[i]);
+    csv_table_free(&table);
 }
 
 int main(void) {

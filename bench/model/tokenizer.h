@@ -12,15 +12,20 @@ struct tokenizer;
 
 enum token_type { TOKEN_NORMAL = 1, TOKEN_CONTROL = 3, TOKEN_UNUSED = 5 }; // values as in GGUF's tokenizer.ggml.token_type
 
+struct merge_text {
+    const char *left, *right; // the bytes of the two tokens that are joined
+    size_t left_bytes, right_bytes;
+};
+
 // What a tokenizer is made of. All arrays are borrowed: tokenizer_create copies what it needs.
 struct tokenizer_parts {
-    const char *pattern_name;   // how text is split into words, by GGUF's name ("gpt-2"); tokenizer_pattern_known() lists them
+    const char *pattern_name;   // how text is split into words, by GGUF's name, such as "gpt-2" (splitter.h)
     int vocab;                  // number of tokens
     const char *const *tokens;  // (vocab) each token's bytes …
     const size_t *token_bytes;  // (vocab) … and how many they are
     const int32_t *types;       // (vocab) enum token_type
-    int merges;                 // number of merges, best first
-    const int32_t (*merge)[2];  // (merges) the two tokens that are joined, by id; their bytes joined must be a token
+    int merges;                 // number of merges
+    const struct merge_text *merge; // (merges) best first; both halves and their joint must be tokens
     int bos, eos;               // ids of the tokens before and after a document; may be the same; -1 if there is none
 };
 
@@ -45,18 +50,10 @@ int tokenizer_merges(const struct tokenizer *tokenizer);
 void tokenizer_merge(const struct tokenizer *tokenizer, int rank, int *left, int *right);
 const char *tokenizer_pattern_name(const struct tokenizer *tokenizer);
 
-// The regular expression of GGUF's pre-tokenizer name, or NULL if it is not known.
-const char *tokenizer_pattern(const char *name);
-
 // GPT-2's reversible map of bytes to printable characters: GGUF stores tokens in it.
 // Appends the UTF-8 form of one byte to out (room for 2) and returns how many bytes that took.
 int tokenizer_byte_to_utf8(uint8_t byte, char *out);
 // Reads one mapped character from text; returns the byte, or -1 if it is no mapped character. *used gets its length.
 int tokenizer_utf8_to_byte(const char *text, size_t bytes, int *used);
-
-// Calls word(context, start, length) for each piece that the pattern cuts the text into, in order, covering every byte.
-// Stops with word's first nonzero answer and returns it.
-int tokenizer_split(const char *pattern_name, const char *text, size_t bytes,
-                    int (*word)(void *context, const char *start, size_t length), void *context);
 
 #endif

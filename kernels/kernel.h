@@ -58,9 +58,12 @@ void weight_format_name(const struct weight_format *format, char *word, size_t s
 struct quantized_matrix {
     int rows, columns, bits, group; // group 0: one scale a row
     int16_t *codes;                 // (rows, columns); symmetric codes in [−(2^(bits−1)−1), 2^(bits−1)−1], asymmetric in [0, 2^bits−1]
-    float *scales;                  // (rows, groups a row); already rounded to f16, as they are stored
+    float *scales;                  // (rows, groups a row); storable: already through weight_scale_round()
     uint8_t *zero_points;           // (rows, groups a row) in [0, 2^bits−1]; NULL when symmetric
 };
+
+// The nearest scale that the packed store holds: f16, and f32 beside 16-bit codes (whose scales would be f16 subnormals).
+float weight_scale_round(int bits, float scale);
 
 // Weights as a kernel reads them: laid out once for all instruction sets in panels of 16 output rows, in one 64-byte aligned buffer.
 // The layouts are described in kernels/pack/; only kernels look inside.
@@ -68,7 +71,7 @@ struct packed_matrix;
 
 // Packs (rows, columns) row-major weights. For a quantized format, `quantized` holds the codes and `weights` may be NULL.
 // Which weights are absent is read from `mask` (rows·columns bytes, 0 = absent), or, where it is NULL, from the zeros of the weights;
-// for dense stores the mask is ignored. -ENOMEM; -EINVAL when the shape or the mask does not fit the format.
+// for dense stores the mask is ignored. -ENOMEM; -EINVAL when the shape, the mask, a code or a scale does not fit the format.
 int packed_create(const struct weight_format *format, int rows, int columns, const float *weights,
                   const struct quantized_matrix *quantized, const uint8_t *mask, struct packed_matrix **packed);
 void packed_free(struct packed_matrix *packed);
@@ -102,6 +105,20 @@ struct quantized_rows {
     int32_t *sums;     // (rows, columns/32)
 };
 
+// -ENOMEM. Codes for up to `rows` rows, 64-byte aligned.
+int quantized_rows_create(int rows, int columns, struct quantized_rows *out);
+void quantized_rows_free(struct quantized_rows *rows);
+
+// Quantizes rows [begin, end) of x: scale = max|x|/127, code = round to nearest even of x·(127/max). A row that holds a NaN or an
+// infinity gets the scale NaN, so that it cannot go unnoticed.
+struct quantize_rows_call {
+    const float *x; // (rows, columns), row stride x_stride, in floats
+    size_t x_stride;
+    struct quantized_rows *out;
+    int begin, end;
+};
+typedef void quantize_rows_function(const struct quantize_rows_call *call);
+
 // y[i][j] = Σₖ x[i][k]·w[j][k] for rows i of x and the output columns j in [begin, end).
 struct linear_call {
     const struct packed_matrix *weights;  // (n, k)
@@ -120,6 +137,7 @@ size_t linear_scratch_bytes(int n, int k, int m);
 // ---------------------------------------------------------------------------------------------------------------------
 enum op { OP_LINEAR, OP_QUANTIZE_ROWS, OP_RMSNORM, OP_ROPE, OP_SWIGLU, OP_ATTENTION, OP_SOFTMAX, OP_COUNT };
 
+// Each kernel file kernels/<op>/<name>.c defines one `const struct kernel <name>`; the Makefile lists them for the registry.
 struct kernel {
     const char *name; // = file name = symbol: linear_q8_q4_avx512vnni
     enum op op;
@@ -142,6 +160,8 @@ const struct kernel *kernel_find(const char *name);
 // that has no such format). `why` may be NULL; it receives what was picked and why, for `llmsweep kernels --list`.
 const struct kernel *kernel_linear(const struct weight_format *format, enum activation activation, enum provider provider, char *why,
                                    size_t why_size);
+// Whether an OP_LINEAR kernel computes with this format and these activations.
+bool kernel_computes(const struct kernel *kernel, const struct weight_format *format, enum activation activation);
 // The pick for an op that has no formats (all but OP_LINEAR).
 const struct kernel *kernel_pick(enum op op);
 

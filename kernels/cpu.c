@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: MIT
+#include "kernels/kernel.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <string.h>
+
+static const char *const isa_names[ISA_COUNT] = {
+    [ISA_SCALAR] = "scalar",         [ISA_AVX2] = "avx2",
+    [ISA_AVX512] = "avx512",         [ISA_AVX512VNNI] = "avx512vnni",
+    [ISA_AVX512BF16] = "avx512bf16",
+};
+
+const char *isa_name(enum isa isa)
+{
+    return (unsigned)isa < ISA_COUNT ? isa_names[isa] : "unknown";
+}
+
+int isa_parse(const char *word, enum isa *isa)
+{
+    for (int i = 0; i < ISA_COUNT; i++) {
+        if (strcmp(word, isa_names[i]) == 0) {
+            *isa = (enum isa)i;
+            return 0;
+        }
+    }
+    return -EINVAL;
+}
+
+enum isa isa_detect(void)
+{
+#if defined(__x86_64__)
+    // The builtin asks XGETBV too: a step counts only if the operating system saves its registers.
+    __builtin_cpu_init();
+    if (!(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c") &&
+          __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt")))
+        return ISA_SCALAR;
+    if (!(__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")))
+        return ISA_AVX2;
+    if (!(__builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi") &&
+          __builtin_cpu_supports("avx512vbmi2")))
+        return ISA_AVX512;
+    return __builtin_cpu_supports("avx512bf16") ? ISA_AVX512BF16 : ISA_AVX512VNNI;
+#else
+    return ISA_SCALAR;
+#endif
+}
+
+static atomic_int current = -1; // −1: nobody asked yet
+
+enum isa isa_limit(enum isa highest)
+{
+    const enum isa detected = isa_detect();
+    const enum isa isa = highest < detected ? highest : detected;
+    atomic_store(&current, (int)isa);
+    return isa;
+}
+
+enum isa isa_current(void)
+{
+    const int isa = atomic_load(&current);
+    return isa >= 0 ? (enum isa)isa : isa_limit(ISA_COUNT - 1);
+}
+
+static const char *const provider_names[PROVIDER_COUNT] = {
+    [PROVIDER_OWN] = "own",
+    [PROVIDER_OPENBLAS] = "openblas",
+    [PROVIDER_ONEDNN] = "onednn",
+};
+
+const char *provider_name(enum provider provider)
+{
+    return (unsigned)provider < PROVIDER_COUNT ? provider_names[provider] : "unknown";
+}
+
+int provider_parse(const char *word, enum provider *provider)
+{
+    for (int i = 0; i < PROVIDER_COUNT; i++) {
+        if (strcmp(word, provider_names[i]) == 0) {
+            *provider = (enum provider)i;
+            return 0;
+        }
+    }
+    return -EINVAL;
+}
+
+const char *activation_name(enum activation activation)
+{
+    return activation == ACTIVATION_Q8 ? "q8" : "f32";
+}
+
+int activation_parse(const char *word, enum activation *activation)
+{
+    if (strcmp(word, "f32") == 0)
+        *activation = ACTIVATION_F32;
+    else if (strcmp(word, "q8") == 0)
+        *activation = ACTIVATION_Q8;
+    else
+        return -EINVAL;
+    return 0;
+}

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: MIT
+// The packed layout, one for all instruction sets.
+//
+// A matrix is cut into panels of 16 output rows; rows beyond the last are padding (code = zero code, scale 0, or absent). A panel is
+// one run of bytes, aligned to 64, with up to four sections, each aligned to 64:
+//
+//   scales  (groups, 16) f16, beside 16-bit codes f32          quantized formats
+//   zeros   (groups, 16) u8                                     asymmetric formats
+//   masks   bitmask store: what is present; block store: one byte a tile, bit c = chunk c is present
+//   values
+//
+// Quantized values are stored unsigned, code + 2^(bits−1) for symmetric formats, so that the zero code of a symmetric format is
+// 2^(bits−1) and of an asymmetric format its zero point. They come in tiles of 16 rows × 32 columns, a tile in 8 chunks of
+// 16 rows × 4 columns: entry 4·row + column of a chunk, so that 64 bytes hold a chunk with one row in each 32-bit lane.
+//
+//   dense    A width is a sum of planes of 8, 4, 2, 1 bits, widest first (5 = 4 + 1); the widest holds a code's low bits. A plane
+//            of w bits takes 64·w bytes a tile: chunk c lies in its bytes 64·(c·w/8) … + 63, at bit (c·w) % 8 of each.
+//   bitmask  masks: one uint64 a chunk, bit = entry. values: for each chunk the present entries in order, packed densely from
+//            the low bits up, each chunk from a byte boundary. n:m is stored as a bitmask too: it costs one bit a weight,
+//            as two 2-bit indices in each four do.
+//   block    values: the present chunks, each packed densely as above.
+//
+// f32, bf16 and 16-bit codes (signed) are stored by column:
+//
+//   dense    f32, q16: (columns, 16). bf16: (columns/2, 16, 2).
+//   bitmask  masks: one uint16 a column, bit = row. values: the present ones in order of column, row.
+//   block    values: the present chunks, (4, 16).
+#ifndef LLMSWEEP_PACKED_H
+#define LLMSWEEP_PACKED_H
+
+#include "kernels/kernel.h"
+
+enum { TILE_COLUMNS = 32, TILE_CHUNKS = 8, CHUNK_COLUMNS = 4, CHUNK_CODES = 64, TILE_CODES = 512 };
+
+struct packed_matrix {
+    struct weight_format format;
+    int rows, columns;
+    int panels, tiles;           // tiles in a panel
+    int groups, tiles_per_group; // of a row; per channel, one group
+    size_t zeros_at, masks_at, values_at; // sections, bytes from the start of a panel
+    uint8_t *data;
+    size_t bytes;      // of data, with the 64 that vector loads may read past the end
+    uint64_t *offsets; // (panels): where each starts
+    size_t present, zero; // weights stored, and those among them that are zero
+};
+
+// Where the sections of a panel start. NULL where the format has no such section.
+struct panel {
+    const uint8_t *scales, *zeros, *masks, *values;
+};
+
+static inline struct panel packed_panel(const struct packed_matrix *packed, int index)
+{
+    const uint8_t *start = packed->data + packed->offsets[index];
+    const bool masked = packed->format.store != STORE_DENSE;
+    return (struct panel){
+        .scales = packed->format.type == WEIGHT_QUANTIZED ? start : NULL,
+        .zeros = packed->format.asymmetric ? start + packed->zeros_at : NULL,
+        .masks = masked ? start + packed->masks_at : NULL,
+        .values = start + packed->values_at,
+    };
+}
+
+// The stored code of a weight of zero in a symmetric format.
+static inline int symmetric_zero(int bits)
+{
+    return 1 << (bits - 1);
+}
+
+// Reads a panel tile by tile, whatever its format: slowly, but without instructions beyond the base set.
+struct panel_reader {
+    const struct packed_matrix *packed;
+    struct panel panel;
+    int tile;       // the next
+    size_t position; // in values, bytes
+};
+void panel_open(struct panel_reader *reader, const struct packed_matrix *packed, int index);
+// The next tile of a quantized matrix, by column and row: code − zero code, 0 where absent. Multiply by panel_scale().
+void panel_next_codes(struct panel_reader *reader, int16_t codes[TILE_COLUMNS][PACKED_PANEL_ROWS]);
+// The next tile of an f32 or bf16 matrix.
+void panel_next_floats(struct panel_reader *reader, float values[TILE_COLUMNS][PACKED_PANEL_ROWS]);
+float panel_scale(const struct packed_matrix *packed, const struct panel *panel, int group, int row);
+
+#endif

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: MIT
+#include "kernels/pack/packed.h"
+
+#include "kernels/pack/float16.h"
+
+#include <string.h>
+
+void panel_open(struct panel_reader *reader, const struct packed_matrix *packed, int index)
+{
+    *reader = (struct panel_reader){.packed = packed, .panel = packed_panel(packed, index)};
+}
+
+float panel_scale(const struct packed_matrix *packed, const struct panel *panel, int group, int row)
+{
+    const size_t index = (size_t)group * PACKED_PANEL_ROWS + (size_t)row;
+    if (packed->format.bits == 16)
+        return ((const float *)(const void *)panel->scales)[index];
+    return float16_to_float(((const uint16_t *)(const void *)panel->scales)[index]);
+}
+
+static int zero_code(const struct panel_reader *reader, int row)
+{
+    if (reader->panel.zeros == NULL)
+        return symmetric_zero(reader->packed->format.bits);
+    const int group = reader->tile / reader->packed->tiles_per_group;
+    return reader->panel.zeros[group * PACKED_PANEL_ROWS + row];
+}
+
+// The code at chunk and entry of a dense tile: the sum of its planes.
+static int dense_code(const uint8_t *tile, int bits, int chunk, int entry)
+{
+    int code = 0;
+    for (int width = 8, shift = 0; width > 0; width /= 2) {
+        if (!(bits & width))
+            continue;
+        const int at = chunk * width;
+        code |= (tile[64 * (at / 8) + entry] >> (at % 8) & ((1 << width) - 1)) << shift;
+        shift += width;
+        tile += 64 * width;
+    }
+    return code;
+}
+
+// The code at a position of densely packed entries.
+static int packed_code(const uint8_t *values, int bits, int position)
+{
+    const int at = position * bits;
+    return values[at / 8] >> (at % 8) & ((1 << bits) - 1);
+}
+
+static uint64_t chunk_mask(const struct panel_reader *reader, int chunk)
+{
+    if (reader->packed->format.store == STORE_BITMASK || reader->packed->format.store == STORE_N_OF_M)
+        return ((const uint64_t *)(const void *)reader->panel.masks)[reader->tile * TILE_CHUNKS + chunk];
+    return reader->panel.masks[reader->tile] >> chunk & 1 ? UINT64_MAX : 0;
+}
+
+void panel_next_codes(struct panel_reader *reader, int16_t codes[TILE_COLUMNS][PACKED_PANEL_ROWS])
+{
+    const struct packed_matrix *packed = reader->packed;
+    const int bits = packed->format.bits;
+    const uint8_t *values = reader->panel.values + reader->position;
+    if (bits == 16) {
+        memcpy(codes, values, TILE_CODES * sizeof(int16_t));
+        reader->position += TILE_CODES * sizeof(int16_t);
+    } else if (packed->format.store == STORE_DENSE) {
+        for (int column = 0; column < TILE_COLUMNS; column++) {
+            for (int row = 0; row < PACKED_PANEL_ROWS; row++) {
+                const int code = dense_code(values, bits, column / CHUNK_COLUMNS, CHUNK_COLUMNS * row + column % CHUNK_COLUMNS);
+                codes[column][row] = (int16_t)(code - zero_code(reader, row));
+            }
+        }
+        reader->position += (size_t)CHUNK_CODES * (size_t)bits;
+    } else {
+        for (int chunk = 0; chunk < TILE_CHUNKS; chunk++) {
+            const uint64_t mask = chunk_mask(reader, chunk);
+            int position = 0;
+            for (int entry = 0; entry < CHUNK_CODES; entry++) {
+                const int column = chunk * CHUNK_COLUMNS + entry % CHUNK_COLUMNS, row = entry / CHUNK_COLUMNS;
+                const bool present = mask >> entry & 1;
+                codes[column][row] = present ? (int16_t)(packed_code(values, bits, position) - zero_code(reader, row)) : 0;
+                position += present;
+            }
+            const size_t bytes = (size_t)(position * bits + 7) / 8;
+            values += bytes;
+            reader->position += bytes;
+        }
+    }
+    reader->tile++;
+}
+
+static float read_float(const struct panel_reader *reader, size_t index)
+{
+    const uint8_t *values = reader->panel.values + reader->position;
+    if (reader->packed->format.type == WEIGHT_F32)
+        return ((const float *)(const void *)values)[index];
+    return bfloat16_to_float(((const uint16_t *)(const void *)values)[index]);
+}
+
+void panel_next_floats(struct panel_reader *reader, float values[TILE_COLUMNS][PACKED_PANEL_ROWS])
+{
+    const struct packed_matrix *packed = reader->packed;
+    const enum sparse_store store = packed->format.store;
+    const bool pairs = packed->format.type == WEIGHT_BF16 && store == STORE_DENSE;
+    size_t count = 0;
+    for (int column = 0; column < TILE_COLUMNS; column++) {
+        uint16_t mask = UINT16_MAX;
+        if (store == STORE_BLOCK)
+            mask = chunk_mask(reader, column / CHUNK_COLUMNS) ? UINT16_MAX : 0;
+        else if (store != STORE_DENSE)
+            mask = ((const uint16_t *)(const void *)reader->panel.masks)[reader->tile * TILE_COLUMNS + column];
+        for (int row = 0; row < PACKED_PANEL_ROWS; row++) {
+            const size_t pair = (size_t)(column / 2 * 2 * PACKED_PANEL_ROWS + row * 2 + column % 2);
+            const bool present = mask >> row & 1;
+            values[column][row] = present ? read_float(reader, pairs ? pair : count) : 0.0f;
+            count += present;
+        }
+    }
+    reader->position += count * (size_t)(packed->format.bits / 8);
+    reader->tile++;
+}
+
+static void unpack_panel(const struct packed_matrix *packed, int index, float *weights)
+{
+    struct panel_reader reader;
+    panel_open(&reader, packed, index);
+    const int row0 = index * PACKED_PANEL_ROWS;
+    const int rows = packed->rows - row0 < PACKED_PANEL_ROWS ? packed->rows - row0 : PACKED_PANEL_ROWS;
+    for (int tile = 0; tile < packed->tiles; tile++) {
+        float values[TILE_COLUMNS][PACKED_PANEL_ROWS];
+        int16_t codes[TILE_COLUMNS][PACKED_PANEL_ROWS];
+        if (packed->format.type == WEIGHT_QUANTIZED)
+            panel_next_codes(&reader, codes);
+        else
+            panel_next_floats(&reader, values);
+        for (int row = 0; row < rows; row++) {
+            float *out = weights + (size_t)(row0 + row) * (size_t)packed->columns + (size_t)tile * TILE_COLUMNS;
+            for (int column = 0; column < TILE_COLUMNS; column++) {
+                if (packed->format.type == WEIGHT_QUANTIZED)
+                    out[column] = (float)codes[column][row] *
+                                  panel_scale(packed, &reader.panel, tile / packed->tiles_per_group, row);
+                else
+                    out[column] = values[column][row];
+            }
+        }
+    }
+}
+
+void packed_unpack(const struct packed_matrix *packed, float *weights)
+{
+    for (int index = 0; index < packed->panels; index++)
+        unpack_panel(packed, index, weights);
+}

@@ -87,7 +87,7 @@ struct engine_estimate {
     double prefill_flops;          // a whole batch
     double bytes_per_token;        // decode: (weights of one replica ÷ its sequences) + the cache that one sequence reads; embeddings too
 };
-void engine_estimate(const struct model_config *config, const struct variant_recipe *recipe, const struct layout *layout, int batch,
+void engine_estimate(const struct model_config *config, const struct recipe *recipe, const struct layout *layout, int batch,
                      int prompt, int generated, struct engine_estimate *estimate);
 
 #endif

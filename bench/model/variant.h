@@ -19,7 +19,7 @@
 
 struct variant {
     const struct model *model; // embeddings, norms, tokenizer: must outlive the variant
-    struct variant_recipe recipe;
+    struct recipe recipe;
     struct layout layout;
     struct layout_place place;
     struct layout_range layers;                     // of this stage
@@ -34,7 +34,7 @@ struct variant {
 
 // Compresses, cuts and packs the shard of `rank`. Needs no communication. The layout must have passed layout_check. -EINVAL when the
 // recipe does not fit the model, -ENOMEM; one line in error.
-int variant_create(struct variant **variant, const struct model *model, const struct variant_recipe *recipe, const struct layout *layout,
+int variant_create(struct variant **variant, const struct model *model, const struct recipe *recipe, const struct layout *layout,
                    int rank, char *error, size_t error_size);
 void variant_free(struct variant *variant);
 

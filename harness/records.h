@@ -8,6 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct json_t; // jansson's json_t
+
 enum { RECORDS_SCHEMA = 1 }; // counts added columns
 
 enum cell_status { CELL_OK, CELL_NOISY, CELL_SKIPPED, CELL_UNSUPPORTED, CELL_OOM, CELL_TIMEOUT, CELL_FAILED, CELL_STATUSES };
@@ -31,24 +33,26 @@ double record_number(const struct record *record, const char *name);   // NaN: a
 void record_unset(struct record *record, const char *name);
 void record_merge(struct record *record, const struct record *from); // from's values win
 void record_free(struct record *record);
+// As a JSON object of strings, and back (numbers and strings; others are ignored). NULL when out of memory.
+struct json_t *record_json(const struct record *record);
+void record_from_json(struct record *record, const struct json_t *object);
 
 // ---------------------------------------------------------------------------------------------------------------------
-// A CSV file that is open for appending.
-struct csv_file;
+// A CSV file (harness/csv.h) that is open for appending.
+struct table;
 
-// Opens or creates it. A new file gets the header. An existing one must have this header, or one that lacks only columns at the end
-// (-EINVAL); a torn last line is cut off (*torn says so, may be NULL). -errno with a line that names file and cure.
-int csv_open(struct csv_file **file, const char *path, const char *const *columns, size_t count, bool *torn, char *error,
-             size_t error_size);
+// Opens or creates it. A new file gets the header. An existing one must have this header (-EINVAL); a torn last line is cut off
+// (*torn says so, may be NULL). -errno with a line that names file and cure.
+int table_open(struct table **table, const char *path, const char *const *columns, size_t count, bool *torn, char *error,
+               size_t error_size);
 // Appends rows as one write: all of them or, when the disk is full, none (the file is cut back to where it was). Columns that a
 // record lacks are empty fields; fields without a column are ignored.
-int csv_append(struct csv_file *file, const struct record *records, size_t count, char *error, size_t error_size);
-int csv_sync(struct csv_file *file, char *error, size_t error_size);
-void csv_close(struct csv_file *file);
+int table_append(struct table *table, const struct record *records, size_t count, char *error, size_t error_size);
+int table_sync(struct table *table, char *error, size_t error_size);
+void table_close(struct table *table);
 
-// Reads every whole row. row() gets the record, which it may not keep; returning non-zero stops. 0, -errno, or what row() returned.
-int csv_read(const char *path, int (*row)(void *context, const struct record *record), void *context, char *error,
-             size_t error_size);
+// A file of JSON values, one a line, appended likewise; columns is NULL in table_open. On opening, a torn last line is cut off.
+int table_append_json(struct table *table, const struct json_t *value, char *error, size_t error_size);
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Writes a whole file beside itself, syncs it and renames it into place. -errno with a line.

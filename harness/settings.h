@@ -23,7 +23,8 @@ struct setting {
     const char *fallback; // the default, as one would write it
     double low, high;
     const char *choices;
-    bool defines; // part of what a cell means: enters its hash
+    bool defines;   // part of what a cell means: enters its hash
+    bool per_sweep; // a [sweep] section may set it for its own cells
     const char *help;
 };
 

@@ -16,6 +16,7 @@ struct comm_group;
 
 struct axis {
     const char *name, *fallback, *help;
+    bool by_identity; // what the value names (a file's content) enters a cell's hash, not its spelling
     // Checks one value and writes the one way in which it is spelled ("0.5" → "50%"). -EINVAL and a reason that lists what is known.
     int (*canonical)(const char *word, char *value, size_t size, char *reason, size_t reason_size);
 };
@@ -25,7 +26,7 @@ struct column {
 };
 
 // One cell: a canonical value for every axis of the workload, in its order.
-enum { WORKLOAD_AXES = 16, WORKLOAD_PHASES = 4, WORKLOAD_VALUE = 48 };
+enum { WORKLOAD_AXES = 16, WORKLOAD_PHASES = 4, WORKLOAD_VALUE = 256 };
 struct cell {
     char name[17]; // its hash in hexadecimal
     const char *value[WORKLOAD_AXES];
@@ -93,15 +94,16 @@ struct workload {
     int phase_count;
 
     // --- driver ---
-    // Reads what planning needs (dimensions, hashes), without computing anything. The plan holds what the functions below share.
-    int (*plan_open)(const struct settings *settings, void **plan, char *error, size_t error_size);
+    // The plan holds what the functions below share. limits outlives it.
+    int (*plan_open)(const struct settings *settings, const struct machine_limits *limits, void **plan, char *error,
+                     size_t error_size);
     void (*plan_close)(void *plan);
-    // Names what the cells are about, beside their axes (hashes of model and text): enters every cell's hash, goes to run.json.
-    void (*plan_identity)(void *plan, struct record *identity);
+    // Names what a cell is about beside its axes (hashes of model and text): enters its hash and goes to run.json. -errno with a line
+    // where it cannot be read.
+    int (*identity)(void *plan, const struct cell *cell, struct record *identity, char *error, size_t error_size);
     // 0, or the status that the cell gets without being tried (CELL_SKIPPED, CELL_UNSUPPORTED) with a reason.
-    enum cell_status (*legal)(void *plan, const struct cell *cell, const struct machine_limits *limits, char *reason,
-                              size_t reason_size);
-    void (*estimate)(void *plan, const struct cell *cell, const struct machine_limits *limits, struct estimate *estimate);
+    enum cell_status (*legal)(void *plan, const struct cell *cell, char *reason, size_t reason_size);
+    void (*estimate)(void *plan, const struct cell *cell, struct estimate *estimate);
     // The columns that say what the cell is.
     void (*describe)(void *plan, const struct cell *cell, struct record *row);
     // How the cell's worker is started: the layout's word (one worker a word) and its ranks and threads.

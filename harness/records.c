@@ -224,7 +224,7 @@ static int append_rows(struct table *table, const struct record *records, size_t
 // Cuts a torn last line off a CSV file and compares its header.
 static int check_csv(struct table *table, bool *torn, char *error, size_t error_size) {
     struct csv_table old;
-    int result = csv_read(table->path, &old, error, error_size);
+    int result = csv_table_read(table->path, &old, error, error_size);
     if (result)
         return result;
     bool same = old.columns == table->count;
@@ -237,7 +237,7 @@ static int check_csv(struct table *table, bool *torn, char *error, size_t error_
     } else if (old.torn && ftruncate(table->descriptor, (off_t)old.whole_bytes))
         result = complain(table->path, "cut off a torn line", -errno, error, error_size);
     *torn = old.torn;
-    csv_free(&old);
+    csv_table_free(&old);
     return result;
 }
 

@@ -23,8 +23,8 @@ enum block_pooling { POOL_AVERAGE, POOL_MAXIMUM };
 
 struct variant_recipe {
     enum prune_method method;
-    double
-        ratio; // of the weights dropped, 0..1; n/m for PRUNE_N_OF_M; 0 for PRUNE_THRESHOLD, which drops what it finds
+    // Of the weights dropped, 0..1; n/m for PRUNE_N_OF_M; 0 for PRUNE_THRESHOLD, which drops what it finds.
+    double ratio;
     double threshold; // PRUNE_THRESHOLD: |w| >= threshold stays
     enum prune_scope scope;
     int n, m;

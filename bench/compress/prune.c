@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: MIT
+#include "bench/compress/prune.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static size_t tensor_size(const struct prune_tensor *tensor) {
+    return (size_t)tensor->rows * (size_t)tensor->columns;
+}
+
+// |x| as an integer that sorts as |x| does.
+static uint32_t magnitude_bits(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits & 0x7fffffffu;
+}
+
+static int check_finite(const struct prune_tensor *tensors, size_t count, char *error, size_t error_size) {
+    for (size_t t = 0; t < count; t++) {
+        size_t size = tensor_size(&tensors[t]);
+        for (size_t i = 0; i < size; i++)
+            if (!isfinite(tensors[t].importance[i])) {
+                snprintf(error, error_size, "pruning: matrix %zu, row %zu, column %zu is %g: weights must be finite", t,
+                         i / (size_t)tensors[t].columns, i % (size_t)tensors[t].columns,
+                         (double)tensors[t].importance[i]);
+                return -EINVAL;
+            }
+    }
+    return 0;
+}
+
+static size_t count_remaining(const struct prune_tensor *tensors, size_t count) {
+    size_t remaining = 0;
+    for (size_t t = 0; t < count; t++) {
+        size_t size = tensor_size(&tensors[t]);
+        for (size_t i = 0; i < size; i++)
+            remaining += tensors[t].mask[i] != 0;
+    }
+    return remaining;
+}
+
+size_t prune_keep_count(size_t count, double ratio) {
+    double keep = nearbyint((double)count * (1 - ratio));
+    return count == 0 ? 0 : keep < 1 ? 1 : (size_t)keep;
+}
+
+// The k-th largest |importance| of what remains, 1 <= k <= their number: a radix selection, which needs no copy of the
+// weights.
+static float kth_largest(const struct prune_tensor *tensors, size_t count, size_t k) {
+    enum { DIGIT = 11, BINS = 1 << DIGIT };
+    uint32_t prefix = 0, prefix_mask = 0;
+    for (int shift = 22; shift >= 0; shift -= DIGIT) {
+        size_t histogram[BINS] = {0};
+        for (size_t t = 0; t < count; t++) {
+            const float *importance = tensors[t].importance;
+            const uint8_t *mask = tensors[t].mask;
+            size_t size = tensor_size(&tensors[t]);
+#pragma omp parallel for reduction(+ : histogram) if (size > 1 << 17)
+            for (size_t i = 0; i < size; i++) {
+                uint32_t bits = magnitude_bits(importance[i]);
+                if (mask[i] && (bits & prefix_mask) == prefix)
+                    histogram[(bits >> shift) & (BINS - 1)]++;
+            }
+        }
+        uint32_t bin = BINS - 1;
+        while (histogram[bin] < k)
+            k -= histogram[bin--];
+        prefix |= bin << shift;
+        prefix_mask |= (uint32_t)(BINS - 1) << shift;
+    }
+    float value;
+    memcpy(&value, &prefix, sizeof value);
+    return value;
+}
+
+static void drop_below(const struct prune_tensor *tensor, float threshold) {
+    size_t size = tensor_size(tensor);
+    for (size_t i = 0; i < size; i++)
+        if (!(fabsf(tensor->importance[i]) >= threshold))
+            tensor->mask[i] = 0;
+}
+
+int prune_magnitude(const struct prune_tensor *tensors, size_t count, double ratio, float *threshold, char *error,
+                    size_t error_size) {
+    int code = check_finite(tensors, count, error, error_size);
+    if (code)
+        return code;
+    size_t remaining = count_remaining(tensors, count);
+    float cut = remaining ? kth_largest(tensors, count, prune_keep_count(remaining, ratio)) : 0;
+    for (size_t t = 0; t < count; t++)
+        drop_below(&tensors[t], cut);
+    if (threshold)
+        *threshold = cut;
+    return 0;
+}
+
+int prune_threshold(const struct prune_tensor *tensor, double threshold, char *error, size_t error_size) {
+    int code = check_finite(tensor, 1, error, error_size);
+    if (!code)
+        drop_below(tensor, (float)threshold);
+    return code;
+}
+
+// Drops until n of the m are gone.
+static void prune_group(const float *importance, uint8_t *mask, int n, int m) {
+    int dropped = 0;
+    for (int i = 0; i < m; i++)
+        dropped += mask[i] == 0;
+    for (; dropped < n; dropped++) {
+        int least = -1;
+        for (int i = 0; i < m; i++)
+            if (mask[i] && (least < 0 || fabsf(importance[i]) <= fabsf(importance[least])))
+                least = i;
+        mask[least] = 0;
+    }
+}
+
+int prune_n_of_m(const struct prune_tensor *tensor, int n, int m, char *error, size_t error_size) {
+    if (n < 1 || n >= m || tensor->columns % m) {
+        snprintf(error, error_size, "pruning %d:%d: needs 1 <= n < m and an input size that %d divides (it is %d)", n,
+                 m, m, tensor->columns);
+        return -EINVAL;
+    }
+    int code = check_finite(tensor, 1, error, error_size);
+    if (code)
+        return code;
+    size_t size = tensor_size(tensor);
+    for (size_t i = 0; i < size; i += (size_t)m)
+        prune_group(tensor->importance + i, tensor->mask + i, n, m);
+    return 0;
+}
+
+// One entry a block, row-major: its pooled |importance| and whether any of it remains.
+struct block_grid {
+    int rows, columns;
+    float *pooled;
+    uint8_t *mask;
+};
+
+static int smaller(int a, int b) {
+    return a < b ? a : b;
+}
+
+static float pool_block(const struct prune_tensor *tensor, int top, int left, int bottom, int right,
+                        enum block_pooling pooling, uint8_t *any_remains) {
+    double sum = 0;
+    float maximum = 0;
+    *any_remains = 0;
+    for (int r = top; r < bottom; r++)
+        for (int c = left; c < right; c++) {
+            size_t i = (size_t)r * (size_t)tensor->columns + (size_t)c;
+            if (!tensor->mask[i])
+                continue;
+            *any_remains = 1;
+            sum += fabs((double)tensor->importance[i]);
+            maximum = fmaxf(maximum, fabsf(tensor->importance[i]));
+        }
+    return pooling == POOL_MAXIMUM ? maximum : (float)(sum / ((double)(bottom - top) * (right - left)));
+}
+
+static void pool_tensor(const struct prune_tensor *tensor, int block_rows, int block_columns,
+                        enum block_pooling pooling, struct block_grid *grid) {
+    for (int r = 0; r < grid->rows; r++)
+        for (int c = 0; c < grid->columns; c++) {
+            size_t block = (size_t)r * (size_t)grid->columns + (size_t)c;
+            int top = r * block_rows, left = c * block_columns;
+            grid->pooled[block] =
+                pool_block(tensor, top, left, smaller(top + block_rows, tensor->rows),
+                           smaller(left + block_columns, tensor->columns), pooling, &grid->mask[block]);
+        }
+}
+
+static void drop_blocks(const struct prune_tensor *tensor, int block_rows, int block_columns,
+                        const struct block_grid *grid) {
+    for (int r = 0; r < tensor->rows; r++)
+        for (int c = 0; c < tensor->columns; c++)
+            if (!grid->mask[(size_t)(r / block_rows) * (size_t)grid->columns + (size_t)(c / block_columns)])
+                tensor->mask[(size_t)r * (size_t)tensor->columns + (size_t)c] = 0;
+}
+
+int prune_block(const struct prune_tensor *tensors, size_t count, int block_rows, int block_columns,
+                enum block_pooling pooling, double ratio, char *error, size_t error_size) {
+    int code = check_finite(tensors, count, error, error_size);
+    if (code)
+        return code;
+    struct block_grid *grids = calloc(count, sizeof *grids);
+    struct prune_tensor *blocks = calloc(count, sizeof *blocks);
+    code = -ENOMEM;
+    if (!grids || !blocks)
+        goto out;
+    for (size_t t = 0; t < count; t++) {
+        struct block_grid *grid = &grids[t];
+        grid->rows = (tensors[t].rows + block_rows - 1) / block_rows;
+        grid->columns = (tensors[t].columns + block_columns - 1) / block_columns;
+        size_t size = (size_t)grid->rows * (size_t)grid->columns;
+        grid->pooled = malloc(size * sizeof *grid->pooled);
+        grid->mask = malloc(size);
+        if (!grid->pooled || !grid->mask)
+            goto out;
+        pool_tensor(&tensors[t], block_rows, block_columns, pooling, grid);
+        blocks[t] = (struct prune_tensor){grid->pooled, grid->rows, grid->columns, grid->mask};
+    }
+    code = prune_magnitude(blocks, count, ratio, NULL, error, error_size);
+    for (size_t t = 0; t < count && !code; t++)
+        drop_blocks(&tensors[t], block_rows, block_columns, &grids[t]);
+out:
+    if (code == -ENOMEM)
+        snprintf(error, error_size, "pruning: out of memory for the pooled blocks");
+    for (size_t t = 0; t < count && grids; t++) {
+        free(grids[t].pooled);
+        free(grids[t].mask);
+    }
+    free(grids);
+    free(blocks);
+    return code;
+}
+
+static int prune_together(const struct variant_recipe *recipe, const struct prune_tensor *tensors, size_t count,
+                          char *error, size_t error_size) {
+    if (recipe->method == PRUNE_BLOCK)
+        return prune_block(tensors, count, recipe->block_rows, recipe->block_columns, recipe->pooling, recipe->ratio,
+                           error, error_size);
+    return prune_magnitude(tensors, count, recipe->ratio, NULL, error, error_size);
+}
+
+int prune_tensors(const struct variant_recipe *recipe, const struct prune_tensor *tensors, size_t count, char *error,
+                  size_t error_size) {
+    if (recipe->method == PRUNE_NONE)
+        return 0;
+    bool has_scope = recipe->method == PRUNE_MAGNITUDE || recipe->method == PRUNE_BLOCK;
+    if (has_scope && recipe->scope == SCOPE_GLOBAL)
+        return prune_together(recipe, tensors, count, error, error_size);
+    int code = 0;
+    for (size_t t = 0; t < count && !code; t++) {
+        if (recipe->method == PRUNE_THRESHOLD)
+            code = prune_threshold(&tensors[t], recipe->threshold, error, error_size);
+        else if (recipe->method == PRUNE_N_OF_M)
+            code = prune_n_of_m(&tensors[t], recipe->n, recipe->m, error, error_size);
+        else
+            code = prune_together(recipe, &tensors[t], 1, error, error_size);
+    }
+    return code;
+}
+
+void prune_gradient_importance(const float *weights, const float *gradients, size_t count, float *importance) {
+    for (size_t i = 0; i < count; i++)
+        importance[i] += fabsf(weights[i] * gradients[i]);
+}
+
+void prune_apply(float *weights, const uint8_t *mask, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (!mask[i])
+            weights[i] = 0;
+}
+
+double prune_sparsity(const uint8_t *mask, size_t count) {
+    size_t dropped = 0;
+    for (size_t i = 0; i < count; i++)
+        dropped += mask[i] == 0;
+    return count ? (double)dropped / (double)count : 0;
+}

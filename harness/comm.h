@@ -31,10 +31,12 @@ void comm_barrier(struct comm_group *group);
 void comm_all_reduce_sum(struct comm_group *group, float *values, size_t count);
 void comm_all_reduce_max_u64(struct comm_group *group, uint64_t *values, size_t count);
 void comm_all_reduce_sum_u64(struct comm_group *group, uint64_t *values, size_t count);
+// Counted in the traffic of the root alone.
 void comm_broadcast(struct comm_group *group, void *data, size_t bytes, int root);
 // Every rank's `bytes` behind one another in `all` (size·bytes), in rank order, on every rank.
 void comm_all_gather(struct comm_group *group, const void *mine, void *all, size_t bytes);
-// Point to point between two ranks of a group; the receiver knows the size.
+// Point to point between two ranks of a group; the receiver knows the size. Sending copies the data and returns at once, so that
+// no order of sends and receives between the ranks can lock up.
 void comm_send(struct comm_group *group, const void *data, size_t bytes, int to, int tag);
 void comm_receive(struct comm_group *group, void *data, size_t bytes, int from, int tag);
 // Broadcast from rank 0 for the idle loop: the other ranks sleep in steps of a millisecond instead of spinning, so that a worker

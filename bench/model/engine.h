@@ -74,6 +74,10 @@ struct engine_memory {
 // This rank's, and summed over all ranks (collective).
 struct engine_memory engine_memory(const struct engine *engine);
 struct engine_memory engine_memory_total(struct engine *engine);
+// The fraction of the block matrices' weights that pruning left out, over all ranks, and the stored bits a weight, everything counted
+// (collective). The first is the same in every layout.
+double engine_sparsity(struct engine *engine);
+double engine_bits_per_weight(struct engine *engine);
 struct comm_group *engine_group(const struct engine *engine);
 // The name of the linear kernel in use, for the records.
 const char *engine_linear_kernel(const struct engine *engine);
@@ -87,7 +91,7 @@ struct engine_estimate {
     double prefill_flops;          // a whole batch
     double bytes_per_token;        // decode: (weights of one replica ÷ its sequences) + the cache that one sequence reads; embeddings too
 };
-void engine_estimate(const struct model_config *config, const struct recipe *recipe, const struct layout *layout, int batch,
+void engine_estimate(const struct model_config *config, const struct variant_recipe *recipe, const struct layout *layout, int batch,
                      int prompt, int generated, struct engine_estimate *estimate);
 
 #endif

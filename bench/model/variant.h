@@ -19,7 +19,7 @@
 
 struct variant {
     const struct model *model; // embeddings, norms, tokenizer: must outlive the variant
-    struct recipe recipe;
+    struct variant_recipe recipe;
     struct layout layout;
     struct layout_place place;
     struct layout_range layers;                     // of this stage
@@ -27,14 +27,15 @@ struct variant {
     int heads, kv_heads, ffn;                       // held here
     struct packed_matrix *(*matrix)[LAYER_MATRICES]; // (layers.end − layers.begin)
     struct packed_matrix *output;                   // (vocabulary rows, d_model); NULL but on the last stage
-    size_t weight_bytes;                            // of the packed buffers of this rank
-    double sparsity; // of all block matrices together, whole tensors: the fraction of weights that are zero, counted; the same in every layout
-    double bits_per_weight; // stored bits a weight over this rank's packed matrices, everything counted
+    size_t weight_bytes;     // of the packed buffers of this rank
+    size_t weights;          // how many weights they stand for
+    size_t block_weights;    // of those, in the block matrices …
+    size_t pruned_weights;   // … and how many of them pruning left out, counted
 };
 
 // Compresses, cuts and packs the shard of `rank`. Needs no communication. The layout must have passed layout_check. -EINVAL when the
-// recipe does not fit the model, -ENOMEM; one line in error.
-int variant_create(struct variant **variant, const struct model *model, const struct recipe *recipe, const struct layout *layout,
+// recipe (a completed one, see recipe_complete) does not fit the model, -ENOMEM; one line in error.
+int variant_create(struct variant **variant, const struct model *model, const struct variant_recipe *recipe, const struct layout *layout,
                    int rank, char *error, size_t error_size);
 void variant_free(struct variant *variant);
 

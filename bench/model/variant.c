@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: MIT
+#include "bench/model/variant.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench/compress/prune.h"
+#include "bench/compress/quantize.h"
+
+// A whole matrix and the part of it that this rank holds.
+struct cut {
+    const float *weights; // (rows, columns)
+    int rows, columns;
+    struct layout_range row, column;
+    const char *name;
+    int layer; // −1: the output matrix
+};
+
+struct build {
+    struct variant *variant;
+    uint8_t *(*masks)[LAYER_MATRICES]; // (all layers) when one threshold is taken over all of them; else NULL
+    int status;
+    char *error;
+    size_t error_size;
+};
+
+static struct layout_range whole(int count)
+{
+    return (struct layout_range){ 0, count };
+}
+
+static int length(struct layout_range range)
+{
+    return range.end - range.begin;
+}
+
+static struct cut layer_cut(const struct variant *variant, int layer, enum layer_matrix which)
+{
+    const struct model_config *config = &variant->model->config;
+    struct cut cut = { .weights = variant->model->layers[layer].matrix[which], .name = model_matrix_name(which), .layer = layer };
+    model_matrix_shape(config, which, &cut.rows, &cut.columns);
+    cut.row = whole(cut.rows);
+    cut.column = whole(cut.columns);
+    const bool by_input = which == LAYER_O || which == LAYER_DOWN;
+    *(by_input ? &cut.column : &cut.row) = layout_split(by_input ? cut.columns : cut.rows, 1, variant->layout.tensor, variant->place.tensor);
+    return cut;
+}
+
+static int fail(struct build *build, const struct cut *cut, int status, const char *what)
+{
+#pragma omp critical(variant_error)
+    if (build->status == 0) {
+        build->status = status;
+        if (cut->layer < 0)
+            snprintf(build->error, build->error_size, "cannot store %s: %s", cut->name, what);
+        else
+            snprintf(build->error, build->error_size, "cannot store %s of layer %d: %s", cut->name, cut->layer, what);
+    }
+    return status;
+}
+
+// Copies the part of a (rows, columns) array that a cut keeps; `item` bytes an element.
+static void *copy_cut(const void *from, size_t item, int columns, struct layout_range row, struct layout_range column)
+{
+    const size_t width = (size_t)length(column) * item;
+    char *part = malloc((size_t)length(row) * width + 1);
+    if (part != NULL)
+        for (int i = row.begin; i < row.end; i++)
+            memcpy(part + (size_t)(i - row.begin) * width, (const char *)from + ((size_t)i * (size_t)columns + (size_t)column.begin) * item,
+                   width);
+    return part;
+}
+
+// The cut of quantized codes with their scales; groups are never cut through (layout_check).
+static int cut_quantized(const struct quantized_matrix *whole_matrix, const struct cut *cut, struct quantized_matrix *part)
+{
+    const int group = whole_matrix->group > 0 ? whole_matrix->group : whole_matrix->columns;
+    const int groups = whole_matrix->columns / group;
+    const struct layout_range in_groups = { cut->column.begin / group, (cut->column.end + group - 1) / group };
+    *part = *whole_matrix;
+    part->rows = length(cut->row);
+    part->columns = length(cut->column);
+    part->codes = copy_cut(whole_matrix->codes, sizeof(*part->codes), whole_matrix->columns, cut->row, cut->column);
+    part->scales = copy_cut(whole_matrix->scales, sizeof(*part->scales), groups, cut->row, in_groups);
+    if (whole_matrix->zero_points != NULL)
+        part->zero_points = copy_cut(whole_matrix->zero_points, 1, groups, cut->row, in_groups);
+    const bool missing = part->codes == NULL || part->scales == NULL || (whole_matrix->zero_points != NULL && part->zero_points == NULL);
+    return missing ? -ENOMEM : 0;
+}
+
+static int pack_quantized(struct build *build, const struct cut *cut, const struct weight_format *format, const float *weights,
+                          const uint8_t *mask_part, struct packed_matrix **packed)
+{
+    struct quantized_matrix codes = { 0 }, part = { 0 };
+    char why[160] = "no memory";
+    int status = quantize_matrix(weights, cut->rows, cut->columns, format->bits, format->group, format->asymmetric, &codes, why, sizeof(why));
+    if (status == 0)
+        status = cut_quantized(&codes, cut, &part);
+    if (status == 0)
+        status = packed_create(format, part.rows, part.columns, NULL, &part, mask_part, packed);
+    if (status == -EINVAL && strcmp(why, "no memory") == 0)
+        packed_check_shape(format, part.rows, part.columns, why, sizeof(why));
+    if (codes.codes != NULL)
+        quantized_matrix_free(&codes);
+    free(part.codes);
+    free(part.scales);
+    free(part.zero_points);
+    return status == 0 ? 0 : fail(build, cut, status, why);
+}
+
+static int pack_floats(struct build *build, const struct cut *cut, const struct weight_format *format, const float *weights,
+                       const uint8_t *mask_part, struct packed_matrix **packed)
+{
+    char why[160] = "no memory";
+    // rows that are kept whole lie behind one another already
+    const bool contiguous = length(cut->column) == cut->columns;
+    float *copy = contiguous ? NULL : copy_cut(weights, sizeof(float), cut->columns, cut->row, cut->column);
+    const float *part = contiguous ? weights + (size_t)cut->row.begin * (size_t)cut->columns : copy;
+    int status = part == NULL ? -ENOMEM : packed_create(format, length(cut->row), length(cut->column), part, NULL, mask_part, packed);
+    if (status == -EINVAL)
+        packed_check_shape(format, length(cut->row), length(cut->column), why, sizeof(why));
+    free(copy);
+    return status == 0 ? 0 : fail(build, cut, status, why);
+}
+
+// Packs the cut of a matrix under a mask of the whole of it (NULL: nothing is pruned) and counts what was pruned in the cut.
+static int pack_cut(struct build *build, const struct cut *cut, const struct weight_format *format, const uint8_t *mask,
+                    struct packed_matrix **packed, size_t *pruned)
+{
+    const size_t count = (size_t)cut->rows * (size_t)cut->columns, part_count = (size_t)length(cut->row) * (size_t)length(cut->column);
+    float *weights = NULL;
+    uint8_t *mask_part = NULL;
+    int status = 0;
+    *pruned = 0;
+    if (mask != NULL) {
+        weights = malloc(count * sizeof(float));
+        mask_part = copy_cut(mask, 1, cut->columns, cut->row, cut->column);
+        if (weights == NULL || mask_part == NULL) {
+            status = fail(build, cut, -ENOMEM, "no memory");
+            goto out;
+        }
+        memcpy(weights, cut->weights, count * sizeof(float));
+        prune_apply(weights, mask, count);
+        for (size_t i = 0; i < part_count; i++)
+            *pruned += mask_part[i] == 0;
+    }
+    const float *from = weights != NULL ? weights : cut->weights;
+    status = format->type == WEIGHT_QUANTIZED ? pack_quantized(build, cut, format, from, mask_part, packed)
+                                              : pack_floats(build, cut, format, from, mask_part, packed);
+out:
+    free(weights);
+    free(mask_part);
+    return status;
+}
+
+static uint8_t *full_mask(int rows, int columns)
+{
+    const size_t count = (size_t)rows * (size_t)columns;
+    uint8_t *mask = malloc(count);
+    if (mask != NULL)
+        memset(mask, 1, count);
+    return mask;
+}
+
+static void build_layer_matrix(struct build *build, int layer, enum layer_matrix which)
+{
+    struct variant *variant = build->variant;
+    const struct cut cut = layer_cut(variant, layer, which);
+    uint8_t *own_mask = NULL;
+    const uint8_t *mask = build->masks != NULL ? build->masks[layer][which] : NULL;
+    if (mask == NULL && variant->recipe.method != PRUNE_NONE) {
+        char why[160] = "no memory";
+        own_mask = full_mask(cut.rows, cut.columns);
+        const struct prune_tensor tensor = { cut.weights, cut.rows, cut.columns, own_mask };
+        const int status = own_mask == NULL ? -ENOMEM : prune_tensors(&variant->recipe, &tensor, 1, why, sizeof(why));
+        if (status != 0) {
+            free(own_mask);
+            fail(build, &cut, status, why);
+            return;
+        }
+        mask = own_mask;
+    }
+    size_t pruned = 0;
+    struct packed_matrix **packed = &variant->matrix[layer - variant->layers.begin][which];
+    if (pack_cut(build, &cut, &variant->recipe.format, mask, packed, &pruned) == 0) {
+#pragma omp critical(variant_sums)
+        {
+            variant->weight_bytes += packed_bytes(*packed);
+            variant->block_weights += (size_t)length(cut.row) * (size_t)length(cut.column);
+            variant->pruned_weights += pruned;
+        }
+    }
+    free(own_mask);
+}
+
+static void build_output(struct build *build)
+{
+    struct variant *variant = build->variant;
+    if (variant->place.pipeline != variant->layout.pipeline - 1)
+        return;
+    const struct model_config *config = &variant->model->config;
+    const struct cut cut = { .weights = variant->model->output, .rows = config->vocab, .columns = config->d_model,
+                             .row = variant->vocabulary, .column = whole(config->d_model), .name = "the output matrix", .layer = -1 };
+    struct weight_format format = variant->recipe.format;
+    format.store = STORE_DENSE;
+    format.n = format.m = format.block_rows = format.block_columns = 0;
+    format.sparsity = 0;
+    size_t pruned;
+    if (pack_cut(build, &cut, &format, NULL, &variant->output, &pruned) == 0) {
+#pragma omp critical(variant_sums)
+        {
+            variant->weight_bytes += packed_bytes(variant->output);
+            variant->weights += (size_t)length(cut.row) * (size_t)config->d_model;
+        }
+    }
+}
+
+static void free_masks(uint8_t *(*masks)[LAYER_MATRICES], int layers)
+{
+    if (masks == NULL)
+        return;
+    for (int layer = 0; layer < layers; layer++)
+        for (int which = 0; which < LAYER_MATRICES; which++)
+            free(masks[layer][which]);
+    free(masks);
+}
+
+// One threshold over all block matrices of the model: every rank finds the same one, whatever part of it it keeps.
+static int prune_globally(struct build *build)
+{
+    const struct model *model = build->variant->model;
+    const int layers = model->config.layers;
+    build->masks = calloc((size_t)layers, sizeof(*build->masks));
+    struct prune_tensor *tensors = calloc((size_t)layers * LAYER_MATRICES, sizeof(*tensors));
+    int status = build->masks == NULL || tensors == NULL ? -ENOMEM : 0;
+    for (int i = 0; status == 0 && i < layers * LAYER_MATRICES; i++) {
+        const int layer = i / LAYER_MATRICES, which = i % LAYER_MATRICES;
+        struct prune_tensor *tensor = &tensors[i];
+        tensor->importance = model->layers[layer].matrix[which];
+        model_matrix_shape(&model->config, (enum layer_matrix)which, &tensor->rows, &tensor->columns);
+        tensor->mask = build->masks[layer][which] = full_mask(tensor->rows, tensor->columns);
+        if (tensor->mask == NULL)
+            status = -ENOMEM;
+    }
+    char why[160] = "no memory";
+    if (status == 0)
+        status = prune_tensors(&build->variant->recipe, tensors, (size_t)layers * LAYER_MATRICES, why, sizeof(why));
+    if (status != 0)
+        snprintf(build->error, build->error_size, "cannot prune the model: %s", why);
+    free(tensors);
+    return status;
+}
+
+int variant_create(struct variant **variant_out, const struct model *model, const struct variant_recipe *recipe, const struct layout *layout,
+                   int rank, char *error, size_t error_size)
+{
+    *variant_out = NULL;
+    const struct model_config *config = &model->config;
+    struct build build = { .error = error, .error_size = error_size };
+    struct variant *variant = calloc(1, sizeof(*variant));
+    if (variant == NULL) {
+        snprintf(error, error_size, "no memory for a variant of the model");
+        return -ENOMEM;
+    }
+    build.variant = variant;
+    variant->model = model;
+    variant->recipe = *recipe;
+    variant->layout = *layout;
+    variant->place = layout_place(layout, rank);
+    variant->layers = layout_stage_layers(layout, config, variant->place.pipeline);
+    if (variant->place.pipeline == layout->pipeline - 1)
+        variant->vocabulary = layout_vocabulary(layout, config, variant->place.tensor);
+    variant->heads = config->heads / layout->tensor;
+    variant->kv_heads = config->kv_heads / layout->tensor;
+    variant->ffn = config->ffn / layout->tensor;
+    variant->matrix = calloc((size_t)length(variant->layers), sizeof(*variant->matrix));
+    if (variant->matrix == NULL) {
+        snprintf(error, error_size, "no memory for a variant of the model");
+        build.status = -ENOMEM;
+    } else if (recipe->method != PRUNE_NONE && recipe->scope == SCOPE_GLOBAL)
+        build.status = prune_globally(&build);
+    if (build.status == 0) {
+        const int tasks = length(variant->layers) * LAYER_MATRICES;
+        // the output matrix, the largest, goes first
+#pragma omp parallel for schedule(dynamic) num_threads(layout->threads)
+        for (int task = -1; task < tasks; task++) {
+            if (task < 0)
+                build_output(&build);
+            else
+                build_layer_matrix(&build, variant->layers.begin + task / LAYER_MATRICES, (enum layer_matrix)(task % LAYER_MATRICES));
+        }
+        variant->weights += variant->block_weights;
+    }
+    free_masks(build.masks, config->layers);
+    if (build.status != 0) {
+        variant_free(variant);
+        return build.status;
+    }
+    *variant_out = variant;
+    return 0;
+}
+
+void variant_free(struct variant *variant)
+{
+    if (variant == NULL)
+        return;
+    for (int layer = 0; variant->matrix != NULL && layer < length(variant->layers); layer++)
+        for (int which = 0; which < LAYER_MATRICES; which++)
+            if (variant->matrix[layer][which] != NULL)
+                packed_free(variant->matrix[layer][which]);
+    if (variant->output != NULL)
+        packed_free(variant->output);
+    free(variant->matrix);
+    free(variant);
+}

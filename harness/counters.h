@@ -5,9 +5,10 @@
 // because it is listed. Events that fit into the PMU together share a pass; the phase is run once per pass, so that no count is
 // extrapolated. Hardware counts are checked against a loop of known length and marked implausible when they are > 10% off.
 //
-// Threads: a count covers every thread that the process has when counters_open is called (each gets event sets of its own,
-// attached by thread id; start and stop act on all of them, from the thread that opened). So: start the thread team first, then
-// open. counters_follow attaches the sets anew after the team has changed.
+// Threads: PAPI counts the thread that starts an event set and no other, so each thread of a team has event sets of its own and
+// a count is their sum. The team is OpenMP's: open, start, stop and close are called by its master outside a parallel region
+// and enter one of `threads` threads themselves, for some microseconds. OpenMP keeps the threads of a team from one region to
+// the next; where one was replaced since (another team size in between), its event sets are made anew at the next start.
 #ifndef LLMSWEEP_COUNTERS_H
 #define LLMSWEEP_COUNTERS_H
 
@@ -32,9 +33,11 @@ struct counters;
 // instructions l1d_misses l2_misses l3_misses branch_misses stalled_cycles task_clock (ns) page_faults context_switches
 // cpu_migrations; "default" is all of these. Any other word is taken as a PAPI event name (preset or native).
 // max_passes: 0 = as many as the events need; otherwise events that do not fit are multiplexed into those passes.
-// An event that cannot be counted is no error: it is in the list with its status and reason. 0, or -EINVAL (an empty name),
+// threads: size of the OpenMP team that is counted, 1 = the calling thread alone.
+// An event that cannot be counted is no error: it is in the list with its status and reason. 0, or -EINVAL (an empty name, threads < 1),
 // -ENOMEM with a line in error. The caller frees with counters_close, from the same thread.
-int counters_open(const char *events, int max_passes, struct counters **counters, char *error, size_t error_size);
+int counters_open(const char *events, int threads, int max_passes, struct counters **counters, char *error,
+                  size_t error_size);
 void counters_close(struct counters *counters);
 
 // How often the phase has to run for every event to be counted once; 0 when nothing can be counted.
@@ -45,8 +48,6 @@ int counters_start(struct counters *counters, int pass);
 int counters_stop(struct counters *counters, int pass);
 // Runs phase(context) once per pass between start and stop. The first non-zero return of phase ends it and is returned.
 int counters_around(struct counters *counters, int (*phase)(void *context), void *context);
-// Attaches to the threads that the process has now. 0 or -errno.
-int counters_follow(struct counters *counters);
 
 size_t counters_count(const struct counters *counters);
 const struct counter *counters_get(const struct counters *counters, size_t index);

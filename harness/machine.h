@@ -24,7 +24,7 @@ struct machine_facts {
     double memory_bytes;         // MemTotal
     double perf_event_paranoid;
     double frequency_min_mhz, frequency_max_mhz; // what cpufreq allows
-    double threads_online;       // CPUs that the kernel has online
+    double cpus_online;
     char energy_source[128];     // the powercap zones that are read; or, in energy_reason, why energy is absent
     char energy_reason[128];
     char throttle_reason[128];   // why thermal throttling is absent, or empty

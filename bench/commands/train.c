@@ -19,7 +19,7 @@ static void ask_to_stop(int signal_number)
     stop_asked = 1;
 }
 
-// One line that is rewritten on a terminal; plain lines, after evaluations only, where nobody watches.
+// One line that is rewritten on a terminal until the next evaluation; plain lines elsewhere.
 static int show(void *context, const struct train_report *r)
 {
     const int terminal = *(const int *)context;

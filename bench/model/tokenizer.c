@@ -329,13 +329,19 @@ int tokenizer_encode(const struct tokenizer *tokenizer, const char *text, size_t
     return 0;
 }
 
+// Whether a token stands for text, and not for a place in it.
+static int is_text(const struct tokenizer *tokenizer, int32_t id)
+{
+    return tokenizer->types[id] == TOKEN_NORMAL || tokenizer->types[id] == TOKEN_USER_DEFINED;
+}
+
 int tokenizer_decode(const struct tokenizer *tokenizer, const int32_t *ids, size_t count, char **text, size_t *bytes)
 {
     size_t total = 0;
     for (size_t i = 0; i < count; i++) {
         if (ids[i] < 0 || ids[i] >= tokenizer->vocab)
             return -EINVAL;
-        if (tokenizer->types[ids[i]] == TOKEN_NORMAL)
+        if (is_text(tokenizer, ids[i]))
             total += tokenizer->start[ids[i] + 1] - tokenizer->start[ids[i]];
     }
     char *out = malloc(total + 1);
@@ -343,7 +349,7 @@ int tokenizer_decode(const struct tokenizer *tokenizer, const int32_t *ids, size
         return -ENOMEM;
     size_t length = 0;
     for (size_t i = 0; i < count; i++) {
-        if (tokenizer->types[ids[i]] != TOKEN_NORMAL)
+        if (!is_text(tokenizer, ids[i]))
             continue;
         const size_t token_bytes = tokenizer->start[ids[i] + 1] - tokenizer->start[ids[i]];
         memcpy(out + length, tokenizer->bytes + tokenizer->start[ids[i]], token_bytes);

@@ -10,7 +10,8 @@
 
 struct tokenizer;
 
-enum token_type { TOKEN_NORMAL = 1, TOKEN_CONTROL = 3, TOKEN_UNUSED = 5 }; // values as in GGUF's tokenizer.ggml.token_type
+// Values as in GGUF's tokenizer.ggml.token_type.
+enum token_type { TOKEN_NORMAL = 1, TOKEN_UNKNOWN, TOKEN_CONTROL, TOKEN_USER_DEFINED, TOKEN_UNUSED, TOKEN_BYTE };
 
 struct merge_text {
     const char *left, *right; // the bytes of the two tokens that are joined
@@ -35,7 +36,7 @@ void tokenizer_free(struct tokenizer *tokenizer);
 
 // Text to ids, without BOS or EOS; the text may hold any bytes. *ids is malloc'ed, the caller frees it. 0 or -ENOMEM.
 int tokenizer_encode(const struct tokenizer *tokenizer, const char *text, size_t bytes, int32_t **ids, size_t *count);
-// Ids to text; control tokens (BOS, EOS) give no bytes, ids outside the vocabulary -EINVAL.
+// Ids to text; control and unused tokens (BOS, EOS) give no bytes, ids outside the vocabulary -EINVAL.
 // *text is malloc'ed with a closing NUL that is not counted, the caller frees it.
 int tokenizer_decode(const struct tokenizer *tokenizer, const int32_t *ids, size_t count, char **text, size_t *bytes);
 

@@ -1,0 +1,340 @@
+// SPDX-License-Identifier: MIT
+#include "bench/model/gguf_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "bench/model/gguf.h"
+
+// More of these than any published file has; fewer than would take long to sort.
+enum { MOST_KEYS = 1 << 16, MOST_TENSORS = 1 << 16, LONGEST_NAME = 256, MOST_DIMENSIONS = 4 };
+
+// Where the parser is. Every read checks what is left first; the first failure is written to error and sticks.
+struct cursor {
+    const uint8_t *at, *end, *start;
+    const char *path;
+    char *error;
+    size_t error_size;
+    bool failed;
+};
+
+static bool fail(struct cursor *c, const char *what)
+{
+    if (!c->failed)
+        snprintf(c->error, c->error_size, "%s: byte %zu: %s: not a sound GGUF file (download or convert it again)", c->path,
+                 (size_t)(c->at - c->start), what);
+    c->failed = true;
+    return false;
+}
+
+static bool skip(struct cursor *c, uint64_t bytes, const char *what)
+{
+    if (c->failed || bytes > (uint64_t)(c->end - c->at))
+        return fail(c, what);
+    c->at += bytes;
+    return true;
+}
+
+static uint64_t read_number(struct cursor *c, int bytes, const char *what)
+{
+    uint64_t value = 0;
+    const uint8_t *from = c->at;
+    if (!skip(c, (uint64_t)bytes, what))
+        return 0;
+    for (int i = bytes; i-- > 0;)
+        value = value << 8 | from[i];
+    return value;
+}
+
+static struct gguf_text read_text(struct cursor *c, uint64_t longest, const char *what)
+{
+    const uint64_t bytes = read_number(c, 8, what);
+    if (!c->failed && bytes > longest)
+        fail(c, what);
+    const char *text = (const char *)c->at;
+    return skip(c, bytes, what) ? (struct gguf_text){text, (size_t)bytes} : (struct gguf_text){"", 0};
+}
+
+static int scalar_bytes(uint32_t type)
+{
+    static const uint8_t bytes[GGUF_VALUE_TYPES] = {
+        [GGUF_VALUE_UINT8] = 1,  [GGUF_VALUE_INT8] = 1,  [GGUF_VALUE_UINT16] = 2,  [GGUF_VALUE_INT16] = 2,
+        [GGUF_VALUE_UINT32] = 4, [GGUF_VALUE_INT32] = 4, [GGUF_VALUE_FLOAT32] = 4, [GGUF_VALUE_BOOL] = 1,
+        [GGUF_VALUE_UINT64] = 8, [GGUF_VALUE_INT64] = 8, [GGUF_VALUE_FLOAT64] = 8};
+    return type < GGUF_VALUE_TYPES ? bytes[type] : 0;
+}
+
+static void skip_values(struct cursor *c, uint32_t type, uint64_t count)
+{
+    if (type == GGUF_VALUE_STRING) {
+        if (count > (uint64_t)(c->end - c->at) / 8)
+            fail(c, "an array is longer than the file");
+        for (uint64_t i = 0; i < count && !c->failed; i++)
+            read_text(c, UINT64_MAX, "a string is longer than the file");
+    } else if (!scalar_bytes(type)) {
+        fail(c, type == GGUF_VALUE_ARRAY ? "an array of arrays" : "an unknown value type");
+    } else if (count > (uint64_t)(c->end - c->at) / (uint64_t)scalar_bytes(type)) {
+        fail(c, "a value is longer than the file");
+    } else {
+        skip(c, count * (uint64_t)scalar_bytes(type), "a value is longer than the file");
+    }
+}
+
+static void read_key(struct cursor *c, struct gguf_key *key)
+{
+    key->name = read_text(c, LONGEST_NAME, "a key's name is cut off or absurdly long");
+    key->type = key->element_type = (uint32_t)read_number(c, 4, "a key is cut off");
+    key->count = 1;
+    if (key->type == GGUF_VALUE_ARRAY) {
+        key->element_type = (uint32_t)read_number(c, 4, "an array is cut off");
+        key->count = read_number(c, 8, "an array is cut off");
+    }
+    key->value = c->at;
+    skip_values(c, key->element_type, key->count);
+}
+
+static uint64_t element_bytes(uint32_t type)
+{
+    return type == GGUF_F32 ? 4 : type == GGUF_F16 || type == GGUF_BF16 ? 2 : 0;
+}
+
+// Reads a tensor's description; its data pointer is set later, when it is known where the data starts.
+static void read_tensor(struct cursor *c, struct gguf_tensor *tensor, uint64_t *offset)
+{
+    tensor->name = read_text(c, LONGEST_NAME, "a tensor's name is cut off or absurdly long");
+    tensor->dimensions = (uint32_t)read_number(c, 4, "a tensor is cut off");
+    if (!c->failed && (tensor->dimensions < 1 || tensor->dimensions > MOST_DIMENSIONS))
+        fail(c, "a tensor does not have 1 to 4 dimensions");
+    for (uint32_t i = 0; i < MOST_DIMENSIONS; i++)
+        tensor->size[i] = i < tensor->dimensions && !c->failed ? read_number(c, 8, "a tensor is cut off") : 1;
+    tensor->type = (uint32_t)read_number(c, 4, "a tensor is cut off");
+    *offset = read_number(c, 8, "a tensor is cut off");
+    if (!c->failed && !element_bytes(tensor->type)) {
+        c->failed = true;
+        snprintf(c->error, c->error_size, "%s: tensor '%.*s' has type %u, which is not read (known: 0 F32, 1 F16, 30 BF16; convert it)",
+                 c->path, (int)tensor->name.bytes, tensor->name.text, tensor->type);
+    }
+}
+
+static void place_tensor(struct cursor *c, struct gguf_tensor *tensor, uint64_t offset, uint64_t alignment)
+{
+    uint64_t bytes = element_bytes(tensor->type);
+    for (uint32_t i = 0; i < MOST_DIMENSIONS; i++) {
+        if (tensor->size[i] < 1 || tensor->size[i] > UINT32_MAX || __builtin_mul_overflow(bytes, tensor->size[i], &bytes)) {
+            fail(c, "a tensor has absurd dimensions");
+            return;
+        }
+    }
+    const uint64_t room = (uint64_t)(c->end - c->at);
+    if (offset % alignment)
+        fail(c, "a tensor is not aligned");
+    else if (offset > room || bytes > room - offset)
+        fail(c, "a tensor ends beyond the file's end (is the file truncated?)");
+    else
+        tensor->data = c->at + offset;
+}
+
+static int compare_texts(struct gguf_text a, struct gguf_text b)
+{
+    const int order = memcmp(a.text, b.text, a.bytes < b.bytes ? a.bytes : b.bytes);
+    return order ? order : (a.bytes > b.bytes) - (a.bytes < b.bytes);
+}
+
+static int compare_keys(const void *a, const void *b)
+{
+    return compare_texts(((const struct gguf_key *)a)->name, ((const struct gguf_key *)b)->name);
+}
+
+static int compare_tensors(const void *a, const void *b)
+{
+    return compare_texts(((const struct gguf_tensor *)a)->name, ((const struct gguf_tensor *)b)->name);
+}
+
+static void sort_names(struct cursor *c, struct gguf_file *file)
+{
+    qsort(file->keys, file->key_count, sizeof *file->keys, compare_keys);
+    qsort(file->tensors, file->tensor_count, sizeof *file->tensors, compare_tensors);
+    for (size_t i = 1; i < file->key_count; i++) {
+        if (!compare_keys(&file->keys[i - 1], &file->keys[i]))
+            fail(c, "two keys have the same name");
+    }
+    for (size_t i = 1; i < file->tensor_count; i++) {
+        if (!compare_tensors(&file->tensors[i - 1], &file->tensors[i]))
+            fail(c, "two tensors have the same name");
+    }
+}
+
+static int read_alignment(struct cursor *c, const struct gguf_file *file, uint64_t *alignment)
+{
+    *alignment = 32;
+    for (size_t i = 0; i < file->key_count; i++) {
+        int64_t value;
+        if (!gguf_text_equals(file->keys[i].name, "general.alignment"))
+            continue;
+        if (!gguf_integer(&file->keys[i], &value) || value < 1 || value > 1 << 20 || value & (value - 1))
+            return fail(c, "general.alignment is no power of two");
+        *alignment = (uint64_t)value;
+    }
+    return true;
+}
+
+static int parse(struct gguf_file *file, struct cursor *c)
+{
+    if (file->bytes < 24 || memcmp(file->map, "GGUF", 4)) {
+        snprintf(c->error, c->error_size, "%s: not a GGUF file (does not begin with 'GGUF'; give a .gguf model or a shape .ini)", c->path);
+        return -EINVAL;
+    }
+    c->at += 4;
+    const uint64_t version = read_number(c, 4, "cut off"), tensors = read_number(c, 8, "cut off"), keys = read_number(c, 8, "cut off");
+    if (version < 2 || version > 3) {
+        snprintf(c->error, c->error_size, "%s: GGUF version %llu is not read (known: 2 3, little-endian)", c->path,
+                 (unsigned long long)version);
+        return -EINVAL;
+    }
+    if (keys > MOST_KEYS || tensors > MOST_TENSORS || !tensors) {
+        fail(c, "an absurd number of keys or tensors");
+        return -EINVAL;
+    }
+    uint64_t *offsets = calloc(tensors, sizeof *offsets), alignment;
+    file->keys = calloc(keys + 1, sizeof *file->keys);
+    file->tensors = calloc(tensors, sizeof *file->tensors);
+    if (!offsets || !file->keys || !file->tensors) {
+        free(offsets);
+        snprintf(c->error, c->error_size, "%s: no memory for its list of tensors", c->path);
+        return -ENOMEM;
+    }
+    for (; file->key_count < keys && !c->failed; file->key_count++)
+        read_key(c, &file->keys[file->key_count]);
+    for (; file->tensor_count < tensors && !c->failed; file->tensor_count++)
+        read_tensor(c, &file->tensors[file->tensor_count], &offsets[file->tensor_count]);
+    if (!c->failed && read_alignment(c, file, &alignment)) {
+        const uint64_t position = (uint64_t)(c->at - c->start);
+        skip(c, (alignment - position % alignment) % alignment, "no tensor data (is the file truncated?)");
+        for (size_t i = 0; i < file->tensor_count && !c->failed; i++)
+            place_tensor(c, &file->tensors[i], offsets[i], alignment);
+    }
+    free(offsets);
+    if (!c->failed)
+        sort_names(c, file);
+    return c->failed ? -EINVAL : 0;
+}
+
+int gguf_open(struct gguf_file *file, const char *path, char *error, size_t error_size)
+{
+    memset(file, 0, sizeof *file);
+    struct stat status;
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int rc = fd < 0 || fstat(fd, &status) ? -errno : 0;
+    if (!rc && !S_ISREG(status.st_mode))
+        rc = S_ISDIR(status.st_mode) ? -EISDIR : -EINVAL;
+    if (!rc && status.st_size > 0) {
+        void *map = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+        rc = map == MAP_FAILED ? -errno : 0;
+        if (!rc) {
+            file->map = map;
+            file->bytes = (size_t)status.st_size;
+        }
+    }
+    if (fd >= 0)
+        close(fd);
+    if (rc) {
+        snprintf(error, error_size, "%s: the model cannot be read: %s", path, strerror(-rc));
+        return rc;
+    }
+    struct cursor cursor = {.at = file->map, .start = file->map, .end = file->map + file->bytes, .path = path, .error = error,
+                            .error_size = error_size};
+    rc = parse(file, &cursor);
+    if (rc)
+        gguf_close(file);
+    return rc;
+}
+
+void gguf_close(struct gguf_file *file)
+{
+    free(file->keys);
+    free(file->tensors);
+    if (file->map)
+        munmap((void *)file->map, file->bytes);
+    memset(file, 0, sizeof *file);
+}
+
+const struct gguf_key *gguf_find_key(const struct gguf_file *file, const char *name)
+{
+    const struct gguf_key wanted = {.name = {name, strlen(name)}};
+    return bsearch(&wanted, file->keys, file->key_count, sizeof wanted, compare_keys);
+}
+
+const struct gguf_tensor *gguf_find_tensor(const struct gguf_file *file, const char *name)
+{
+    const struct gguf_tensor wanted = {.name = {name, strlen(name)}};
+    return bsearch(&wanted, file->tensors, file->tensor_count, sizeof wanted, compare_tensors);
+}
+
+bool gguf_integer(const struct gguf_key *key, int64_t *value)
+{
+    uint64_t bits = 0;
+    if (!key)
+        return false;
+    const int bytes = scalar_bytes(key->type);
+    memcpy(&bits, key->value, (size_t)bytes); // little-endian, as x86 and every GGUF file in use are
+    const int unused = 64 - 8 * bytes;
+    switch (key->type) {
+    case GGUF_VALUE_UINT8:
+    case GGUF_VALUE_UINT16:
+    case GGUF_VALUE_UINT32:
+    case GGUF_VALUE_UINT64:
+    case GGUF_VALUE_BOOL:
+        *value = (int64_t)bits;
+        return bits <= INT64_MAX;
+    case GGUF_VALUE_INT8:
+    case GGUF_VALUE_INT16:
+    case GGUF_VALUE_INT32:
+    case GGUF_VALUE_INT64:
+        *value = (int64_t)(bits << unused) >> unused;
+        return true;
+    default:
+        return false;
+    }
+}
+
+bool gguf_real(const struct gguf_key *key, double *value)
+{
+    float single;
+    if (key && key->type == GGUF_VALUE_FLOAT64) {
+        memcpy(value, key->value, sizeof *value);
+        return true;
+    }
+    if (!key || key->type != GGUF_VALUE_FLOAT32)
+        return false;
+    memcpy(&single, key->value, sizeof single);
+    *value = (double)single;
+    return true;
+}
+
+struct gguf_text gguf_next_string(const uint8_t **cursor)
+{
+    uint64_t bytes;
+    memcpy(&bytes, *cursor, sizeof bytes);
+    const struct gguf_text text = {(const char *)*cursor + sizeof bytes, (size_t)bytes};
+    *cursor += sizeof bytes + bytes;
+    return text;
+}
+
+struct gguf_text gguf_string(const struct gguf_key *key)
+{
+    if (!key || key->type != GGUF_VALUE_STRING)
+        return (struct gguf_text){"", 0};
+    const uint8_t *cursor = key->value;
+    return gguf_next_string(&cursor);
+}
+
+bool gguf_text_equals(struct gguf_text text, const char *other)
+{
+    return text.bytes == strlen(other) && !memcmp(text.text, other, text.bytes);
+}

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: MIT
+// What the engine's files share. Nothing outside bench/model/engine*.c includes it.
+#ifndef LLMSWEEP_ENGINE_INTERNAL_H
+#define LLMSWEEP_ENGINE_INTERNAL_H
+
+#include <stdbool.h>
+
+#include "bench/model/engine.h"
+#include "bench/model/kv_cache.h"
+#include "kernels/activation/activation.h"
+#include "kernels/attention/attention.h"
+#include "kernels/norm/norm.h"
+#include "kernels/rope/rope.h"
+
+// Up to so many rows, every thread norms and quantizes all rows for itself, which costs less than a barrier.
+enum { NARROW_ROWS = 4 };
+
+// Inputs of the linear layers by their width, for their 8-bit codes.
+enum input_width { WIDTH_MODEL, WIDTH_HEADS, WIDTH_FFN, INPUT_WIDTHS };
+
+struct thread_space {
+    void *scratch;                            // of the linear kernels
+    float *normed;                            // (NARROW_ROWS, d_model)
+    struct quantized_rows codes[INPUT_WIDTHS]; // (NARROW_ROWS, width)
+};
+
+// Rows that go through the layers together: `length` positions from `begin` on of each of `sequences` sequences.
+struct unit {
+    int first, sequences; // of this replica
+    int begin, length;
+};
+
+struct engine {
+    const struct variant *variant;
+    const struct model_config *config;
+    struct engine_options options;
+    struct comm_group *group;             // all ranks; the caller's
+    struct comm_group *tensor, *pipeline; // this rank's shards of one stage; the stages of its shard
+    bool first_stage, last_stage;
+    struct team *team;
+    struct kv_cache cache;
+
+    const struct kernel *linear_kernel;
+    linear_function *linear, *output_linear;
+    quantize_rows_function *quantize;
+    rmsnorm_function *rmsnorm;
+    rope_function *rope;
+    swiglu_function *swiglu;
+    attention_function *attention;
+
+    int max_local;                  // sequences of this replica at most
+    int max_rows, logit_rows;       // rows of the buffers below
+    int vocab_local, vocab_largest; // rows of the output matrix here, and on the rank that has most
+    float *cosines, *sines; // (max_context, head_dim/2)
+    float *x, *partial;     // (max_rows, d_model): the residual stream, and what is added to it
+    float *normed;          // (max_rows, d_model)
+    float *q, *attended;    // (max_rows, heads·head_dim) of this rank
+    float *k, *v;           // (max_rows, kv_heads·head_dim)
+    float *gate, *up;       // (max_rows, ffn)
+    float *logits;          // (logit_rows, vocab_local)
+    float *gathered;        // (tensor ranks + 1, logit_rows, vocab_largest) and a row of vocab behind it; made when first needed
+    struct quantized_rows codes[INPUT_WIDTHS]; // (max_rows, width)
+    struct thread_space *spaces;               // (threads)
+    uint64_t *best;                            // (threads, logit_rows): each thread's largest logit, see argmax_key
+    int *emit;                                 // (max_rows): rows of the unit whose logits are wanted; their count behind
+    size_t workspace_bytes;
+
+    int batch, position;             // in progress
+    struct layout_range sequences;   // of the batch, this replica's
+    int32_t *current;                // (max_local) the token that each sequence was given last
+    struct unit *decode_units;       // (stages)
+};
+
+// One parallel region: units, gone through `steps` times.
+struct run {
+    struct engine *engine;
+    struct unit *units;
+    int unit_count, steps;
+    const int32_t *tokens;  // (batch, length) in prefill and scoring; NULL in decode: engine->current
+    int length;
+    int32_t *next;          // (steps, batch) or NULL
+    float *logits;          // (batch, vocab) of the last step, or NULL
+    engine_score_function *score; // or NULL; then every position >= first_scored is handed out
+    void *score_context;
+    int first_scored;
+    bool not_finite;        // a logit was NaN or infinite
+};
+
+// The team's function; context is a struct run.
+void engine_region(struct team_member *self, void *context);
+// Runs it, and lets all stages of the replica know what came out. 0 or -EDOM.
+int engine_run(struct run *run, char *error, size_t error_size);
+// Cuts whole texts into units that fit into the buffers and keep all stages busy. The caller frees.
+struct unit *engine_prefill_units(const struct engine *engine, int sequences, int length, int *count);
+// Room for logits of all tensor-parallel ranks. -ENOMEM.
+int engine_need_gathered(struct engine *engine, char *error, size_t error_size);
+int engine_check_tokens(const struct engine *engine, const int32_t *tokens, size_t count, char *error, size_t error_size);
+
+#endif

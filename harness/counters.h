@@ -25,8 +25,12 @@ struct counter {
     enum counter_status status;
     char reason[160]; // why the status is not ok, in one line; empty when it is
     int pass;        // in which pass it counts; -1 when it does not
-    double value;    // of the last start–stop of that pass, summed over threads; NAN before, and when absent or denied
+    double value;    // of the last start–stop of that pass, summed over threads; NAN before, and when absent or denied;
+                     // an implausible count is given, for whoever wants to know how far off it is
 };
+
+// Length of the loop that hardware counts are checked against, in instructions.
+enum { COUNTERS_KNOWN_INSTRUCTIONS = 64 * 50000 };
 
 struct counters;
 // events: "default", "none", or names separated by commas. Names that choose the best PAPI event of the machine: cycles
@@ -34,8 +38,9 @@ struct counters;
 // cpu_migrations; "default" is all of these. Any other word is taken as a PAPI event name (preset or native).
 // max_passes: 0 = as many as the events need; otherwise events that do not fit are multiplexed into those passes.
 // threads: size of the OpenMP team that is counted, 1 = the calling thread alone.
-// An event that cannot be counted is no error: it is in the list with its status and reason. 0, or -EINVAL (an empty name, threads < 1),
-// -ENOMEM with a line in error. The caller frees with counters_close, from the same thread.
+// An event that cannot be counted is no error: it is in the list with its status and reason. 0, or -EINVAL (an empty name,
+// threads < 1), -EBUSY inside a parallel region, -ENOMEM, with a line in error. Costs some 20 ms, most of it PAPI's own.
+// The caller frees with counters_close, from the same thread.
 int counters_open(const char *events, int threads, int max_passes, struct counters **counters, char *error,
                   size_t error_size);
 void counters_close(struct counters *counters);
@@ -43,7 +48,8 @@ void counters_close(struct counters *counters);
 // How often the phase has to run for every event to be counted once; 0 when nothing can be counted.
 int counters_passes(const struct counters *counters);
 // Starts and stops the events of one pass, 0 <= pass < counters_passes. A set that fails to start or stop makes its events
-// absent from then on, with the reason; the others count on. -errno only for a wrong pass or a start without stop.
+// absent from then on, with the reason; the others count on. -EINVAL for a wrong pass, -EBUSY for a start after a start, a stop
+// of what was not started, or a call inside a parallel region. One opened set at a time may be started.
 int counters_start(struct counters *counters, int pass);
 int counters_stop(struct counters *counters, int pass);
 // Runs phase(context) once per pass between start and stop. The first non-zero return of phase ends it and is returned.

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: MIT
+// What the vector kernels share across instruction sets: the source that a panel's tiles are read from, and the tokens of a block,
+// interleaved so that one broadcast reads what a block's next multiplication needs.
+#ifndef LLMSWEEP_LINEAR_SIMD_H
+#define LLMSWEEP_LINEAR_SIMD_H
+
+#include "kernels/linear/linear.h"
+
+#include <string.h>
+
+// A panel being read, tile by tile.
+struct source {
+    const uint8_t *values;
+    const uint8_t *masks;
+    const uint8_t *zeros; // the group's zero codes, one a row
+    uint32_t present;     // block store: the chunks of the last tile that was read
+};
+
+// Tokens [0, tokens) of one block against one panel.
+struct linear_block {
+    const struct packed_matrix *weights;
+    struct panel panel;
+    int width;          // tokens that x was interleaved for: `tokens` rounded up to a width that is compiled
+    const void *x;      // f32: (k, width) floats; q8: (k/4, width) of four codes
+    const int32_t *sums; // q8: (k/32, width)
+    const float *scales; // q8: (tokens)
+    float *y;           // (tokens, rows), row stride y_stride
+    size_t y_stride;
+    int tokens, rows;
+};
+
+static inline struct source source_open(const struct linear_block *block, const void *expanded)
+{
+    return (struct source){
+        .values = expanded != NULL ? expanded : block->panel.values,
+        .masks = block->panel.masks,
+        .present = (1 << TILE_CHUNKS) - 1,
+    };
+}
+
+// To be called before the tiles of a group are read.
+static inline void source_group(struct source *source, const struct linear_block *block, int group)
+{
+    static const uint8_t symmetric[9][PACKED_PANEL_ROWS] = {
+#define SIXTEEN(z) {z, z, z, z, z, z, z, z, z, z, z, z, z, z, z, z}
+        [2] = SIXTEEN(2), [3] = SIXTEEN(4), [4] = SIXTEEN(8), [5] = SIXTEEN(16), [6] = SIXTEEN(32), [8] = SIXTEEN(128),
+#undef SIXTEEN
+    };
+    if (block->panel.zeros != NULL)
+        source->zeros = block->panel.zeros + group * PACKED_PANEL_ROWS;
+    else if (block->weights->format.bits <= 8)
+        source->zeros = symmetric[block->weights->format.bits];
+}
+
+// (tokens, columns) → (columns, width), the tokens beyond the last being zero.
+static inline void interleave_floats(float *out, const float *x, size_t stride, int tokens, int width, int columns)
+{
+    for (int column = 0; column < columns; column++) {
+        for (int i = 0; i < width; i++)
+            out[(size_t)column * (size_t)width + (size_t)i] = i < tokens ? x[(size_t)i * stride + (size_t)column] : 0;
+    }
+}
+
+static inline void interleave_words(int32_t *out, const void *x, size_t stride, int tokens, int width, int columns)
+{
+    const int32_t *words = (const int32_t *)x;
+    for (int column = 0; column < columns; column++) {
+        for (int i = 0; i < width; i++)
+            out[(size_t)column * (size_t)width + (size_t)i] = i < tokens ? words[(size_t)i * stride + (size_t)column] : 0;
+    }
+}
+
+#endif

@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: MIT
+// AVX2 vectors of 8 rows, and the tiles of every store read into bytes or floats.
+#ifndef LLMSWEEP_LINEAR_SIMD_AVX2_H
+#define LLMSWEEP_LINEAR_SIMD_AVX2_H
+
+#include "kernels/linear/simd.h"
+
+#include <immintrin.h>
+
+enum { LANES = 8, VECTORS = 2 };
+// Of 16 registers, 2 × width are sums.
+#define F32_WIDTHS(_) _(1) _(2) _(4) _(6)
+#define Q8_WIDTHS(_) _(1) _(2) _(4)
+enum { F32_BLOCK = 6, Q8_BLOCK = 4, F32_DIRECT = 6, Q8_DIRECT = 4, ALL_BYTES_ALIKE = 0 };
+// What a symbol shared by the kernels of this instruction set ends in.
+#define F32_SUFFIX(name) name##_avx2
+#define Q8_SUFFIX(name) name##_avx2
+
+typedef __m256 vfloat;
+typedef __m256i vint;
+
+static inline vfloat vfloat_zero(void) { return _mm256_setzero_ps(); }
+static inline vfloat vfloat_load(const float *at) { return _mm256_loadu_ps(at); }
+static inline vfloat vfloat_broadcast(const float *at) { return _mm256_broadcast_ss(at); }
+static inline vfloat vfloat_add(vfloat a, vfloat b) { return _mm256_add_ps(a, b); }
+static inline vfloat vfloat_mul(vfloat a, vfloat b) { return _mm256_mul_ps(a, b); }
+static inline vfloat vfloat_fma(vfloat a, vfloat b, vfloat c) { return _mm256_fmadd_ps(a, b, c); }
+static inline vfloat vfloat_halves(const uint8_t *at) { return _mm256_cvtph_ps(_mm_loadu_si128((const void *)at)); }
+
+// The first `rows` lanes.
+static inline void vfloat_store(float *at, vfloat value, int rows)
+{
+    if (rows >= LANES) {
+        _mm256_storeu_ps(at, value);
+    } else {
+        const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+        _mm256_maskstore_ps(at, _mm256_cmpgt_epi32(_mm256_set1_epi32(rows), lanes), value);
+    }
+}
+
+static inline __m256i half_load(const uint8_t *at) { return _mm256_loadu_si256((const void *)at); }
+static inline void half_store(uint8_t *at, __m256i v) { _mm256_storeu_si256((void *)at, v); }
+
+static inline uint64_t load_word(const uint8_t *at)
+{
+    uint64_t word;
+    memcpy(&word, at, sizeof(word));
+    return word;
+}
+
+static inline __m256i shift_fields(__m256i v, int left)
+{
+    return left >= 0 ? _mm256_slli_epi16(v, left) : _mm256_srli_epi16(v, -left);
+}
+
+// Dense: the codes of a tile as bytes, the sum of the planes of `bits`, a constant.
+static inline __attribute__((always_inline)) const uint8_t *next_planes(struct source *source, int bits, uint8_t buffer[TILE_CODES])
+{
+    const uint8_t *tile = source->values;
+    source->values += CHUNK_CODES * bits;
+    if (bits == 8)
+        return tile;
+    for (int half = 0; half < CHUNK_CODES; half += 32) {
+#pragma GCC unroll 8
+        for (int chunk = 0; chunk < TILE_CHUNKS; chunk++) {
+            __m256i codes = _mm256_setzero_si256();
+            const uint8_t *plane = tile + half;
+            int shift = 0;
+#pragma GCC unroll 4
+            for (int width = 8; width > 0; width /= 2) {
+                if (!(bits & width))
+                    continue;
+                const int at = chunk * width;
+                const __m256i field = _mm256_set1_epi8((char)(((1 << width) - 1) << shift));
+                const __m256i unit = shift_fields(half_load(plane + 64 * (at / 8)), shift - at % 8);
+                codes = _mm256_or_si256(codes, _mm256_and_si256(unit, field));
+                shift += width;
+                plane += 64 * width;
+            }
+            half_store(buffer + CHUNK_CODES * chunk + half, codes);
+        }
+    }
+    return buffer;
+}
+
+// Bitmask: the present codes of a tile deposited at their places, eight at a time, the absent ones being the zero code.
+static inline __attribute__((always_inline)) const uint8_t *next_bitmask(struct source *source, int bits, uint8_t buffer[TILE_CODES])
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101), field = ones * ((1U << bits) - 1);
+    uint64_t fill[8]; // of two rows
+    for (int i = 0; i < 8; i++) {
+        const uint64_t low = source->zeros[2 * i] * UINT64_C(0x01010101), high = source->zeros[2 * i + 1] * UINT64_C(0x01010101);
+        fill[i] = low | high << 32;
+    }
+    const uint8_t *values = source->values;
+    for (int chunk = 0; chunk < TILE_CHUNKS; chunk++) {
+        unsigned position = 0; // bits into the chunk's values
+        for (int i = 0; i < 8; i++) {
+            const uint64_t mask = source->masks[TILE_CHUNKS * chunk + i];
+            const uint64_t present = _pdep_u64(mask, ones) * 255;
+            const uint64_t codes = _pdep_u64(load_word(values + position / 8) >> position % 8, present & field);
+            const uint64_t word = codes | (fill[i] & ~present);
+            memcpy(buffer + CHUNK_CODES * chunk + 8 * i, &word, sizeof(word));
+            position += (unsigned)_mm_popcnt_u64(mask) * (unsigned)bits;
+        }
+        values += (position + 7) / 8;
+    }
+    source->masks += sizeof(uint64_t) * TILE_CHUNKS;
+    source->values = values;
+    return buffer;
+}
+
+// Block: the chunks that are present, one after the other.
+static inline __attribute__((always_inline)) const uint8_t *next_blocks(struct source *source, int bits, uint8_t buffer[TILE_CODES])
+{
+    const uint8_t *values = source->values;
+    source->present = *source->masks++;
+    const int words = _mm_popcnt_u32(source->present) * CHUNK_CODES / 8;
+    source->values += words * bits;
+    if (bits == 8)
+        return values;
+    for (int i = 0; i < words; i++) {
+        const uint64_t field = UINT64_C(0x0101010101010101) * ((1U << bits) - 1);
+        const uint64_t word = _pdep_u64(load_word(values + i * bits), field);
+        memcpy(buffer + 8 * i, &word, sizeof(word));
+    }
+    return buffer;
+}
+
+// `chunks` chunks of codes, less the rows' zero codes, as floats by column and row.
+static inline void codes_to_floats(const struct source *source, const uint8_t *codes, int chunks, float *out)
+{
+    for (int half = 0; half < VECTORS; half++) {
+        const __m256i zeros = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const void *)(source->zeros + LANES * half)));
+        // A byte under the exponent of 2²³ is 2²³ + byte, exactly; so is the difference.
+        const __m256i exponent = _mm256_set1_epi32(0x4b000000), byte = _mm256_set1_epi32(255);
+        const __m256 offset = _mm256_castsi256_ps(_mm256_or_si256(zeros, exponent));
+        for (int chunk = 0; chunk < chunks; chunk++) {
+            const __m256i v = half_load(codes + CHUNK_CODES * chunk + 32 * half);
+#pragma GCC unroll 4
+            for (int column = 0; column < CHUNK_COLUMNS; column++) {
+                const __m256i code = _mm256_and_si256(_mm256_srli_epi32(v, 8 * column), byte);
+                _mm256_storeu_ps(out + PACKED_PANEL_ROWS * (CHUNK_COLUMNS * chunk + column) + LANES * half,
+                                 _mm256_sub_ps(_mm256_castsi256_ps(_mm256_or_si256(code, exponent)), offset));
+            }
+        }
+    }
+}
+
+// f32 and bf16 values, by column and row.
+static inline const float *next_f32(struct source *source, float *buffer)
+{
+    (void)buffer;
+    const float *values = (const float *)(const void *)source->values;
+    source->values += TILE_CODES * sizeof(float);
+    return values;
+}
+
+static inline __m256 widen_bf16(const uint8_t *at)
+{
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const void *)at)), 16));
+}
+
+static inline const float *next_bf16(struct source *source, float *buffer)
+{
+    for (int half = 0; half < TILE_COLUMNS; half++) { // a pair of columns of 8 rows
+        float *out = buffer + PACKED_PANEL_ROWS * (half / 2 * 2) + LANES * (half % 2);
+        const __m256i v = half_load(source->values + 32 * half);
+        _mm256_storeu_ps(out, _mm256_castsi256_ps(_mm256_slli_epi32(v, 16)));
+        _mm256_storeu_si256((void *)(out + PACKED_PANEL_ROWS), _mm256_and_si256(v, _mm256_set1_epi32((int)0xffff0000)));
+    }
+    source->values += TILE_CODES * sizeof(uint16_t);
+    return buffer;
+}
+
+static inline const float *next_q16(struct source *source, float *buffer)
+{
+    for (int i = 0; i < TILE_CODES; i += LANES) {
+        const __m256i codes = _mm256_cvtepi16_epi32(_mm_loadu_si128((const void *)(source->values + sizeof(int16_t) * (size_t)i)));
+        _mm256_storeu_ps(buffer + i, _mm256_cvtepi32_ps(codes));
+    }
+    source->values += TILE_CODES * sizeof(int16_t);
+    return buffer;
+}
+
+static inline __attribute__((always_inline)) const float *next_floats_bitmask(struct source *source, float *buffer, bool bf16)
+{
+    const uint8_t *values = source->values;
+    for (int i = 0; i < TILE_CODES / LANES; i++) {
+        const uint32_t mask = source->masks[i];
+        const uint64_t present = _pdep_u64(mask, UINT64_C(0x0101010101010101)) * 255;
+        // The n-th present lane takes the n-th value.
+        const uint64_t ranks = _pdep_u64(UINT64_C(0x0706050403020100), present);
+        const __m256i order = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)ranks));
+        const __m256 lanes = _mm256_castsi256_ps(_mm256_cvtepi8_epi32(_mm_cvtsi64_si128((long long)present)));
+        const __m256 dense = bf16 ? widen_bf16(values) : _mm256_loadu_ps((const float *)(const void *)values);
+        _mm256_storeu_ps(buffer + LANES * i, _mm256_and_ps(_mm256_permutevar8x32_ps(dense, order), lanes));
+        values += _mm_popcnt_u32(mask) * (bf16 ? 2 : 4);
+    }
+    source->masks += sizeof(uint16_t) * TILE_COLUMNS;
+    source->values = values;
+    return buffer;
+}
+
+static inline const float *next_f32_blocks(struct source *source, float *buffer)
+{
+    (void)buffer;
+    const float *values = (const float *)(const void *)source->values;
+    source->present = *source->masks++;
+    source->values += (size_t)_mm_popcnt_u32(source->present) * CHUNK_CODES * sizeof(float);
+    return values;
+}
+
+static inline const float *next_bf16_blocks(struct source *source, float *buffer)
+{
+    source->present = *source->masks++;
+    const int count = _mm_popcnt_u32(source->present) * CHUNK_CODES;
+    for (int i = 0; i < count; i += LANES)
+        _mm256_storeu_ps(buffer + i, widen_bf16(source->values + sizeof(uint16_t) * (size_t)i));
+    source->values += sizeof(uint16_t) * (size_t)count;
+    return buffer;
+}
+
+#define DOT_PARTS(width) 1
+static inline vint vint_zero(void) { return _mm256_setzero_si256(); }
+static inline vint vint_add(vint a, vint b) { return _mm256_add_epi32(a, b); }
+static inline vint vint_mul(vint a, vint b) { return _mm256_mullo_epi32(a, b); }
+static inline vfloat vint_float(vint a) { return _mm256_cvtepi32_ps(a); }
+static inline vint vint_broadcast(const int32_t *at) { return _mm256_set1_epi32(*at); }
+static inline vint vint_load(const uint8_t *at) { return half_load(at); }
+static inline vint vint_sum_pairs(vint pairs) { return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)); }
+
+// The rows' zero codes, negated, as vint_dot() sees them: it multiplies 8-bit codes less 128.
+static inline vint vint_negated_zeros(const uint8_t *zeros, int bits)
+{
+    const vint offset = _mm256_set1_epi32(bits == 8 ? 128 : 0);
+    return _mm256_sub_epi32(offset, _mm256_cvtepu8_epi32(_mm_loadl_epi64((const void *)zeros)));
+}
+
+// sum + Σ of four codes × four activations. Pairs of products are added in 16 bits, saturating: codes of up to 6 bits stay below
+// 2·63·127; codes of 8 bits become |code − 128| ≤ 128 times the activation with the sign of code − 128, below 2·128·127.
+static inline vint vint_dot(vint sum, vint codes, vint x, int bits)
+{
+    if (bits < 8)
+        return _mm256_add_epi32(sum, vint_sum_pairs(_mm256_maddubs_epi16(codes, x)));
+    const vint centred = _mm256_xor_si256(codes, _mm256_set1_epi8((char)0x80));
+    return _mm256_add_epi32(sum, vint_sum_pairs(_mm256_maddubs_epi16(_mm256_abs_epi8(centred), _mm256_sign_epi8(x, centred))));
+}
+
+// sum + Σ of four activations
+static inline vint vint_dot_ones(vint sum, vint x)
+{
+    return _mm256_add_epi32(sum, vint_sum_pairs(_mm256_maddubs_epi16(_mm256_set1_epi8(1), x)));
+}
+
+// sum + zeros·sums, |zeros| ≤ 255 and sums of 32 activations: both fit in 16 bits.
+static inline vint vint_correct(vint sum, vint zeros, vint sums)
+{
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_and_si256(zeros, _mm256_set1_epi32(0xffff)), sums));
+}
+
+#endif

@@ -12,7 +12,7 @@
 #include "bench/model/shape.h"
 #include "bench/model/tokenizer.h"
 
-static size_t count_parameters(const struct model_config *config)
+size_t model_parameter_count(const struct model_config *config)
 {
     size_t layer = 2 * (size_t)config->d_model;
     for (enum layer_matrix m = 0; m < LAYER_MATRICES; m++) {
@@ -56,7 +56,7 @@ int model_allocate(struct model *model, const struct model_config *config)
     if (model_config_check(config, reason, sizeof reason))
         return -EINVAL;
     model->config = *config;
-    model->parameter_count = count_parameters(config);
+    model->parameter_count = model_parameter_count(config);
     model->layers = calloc((size_t)config->layers, sizeof *model->layers);
     // Rounded up, since aligned_alloc wants a multiple of the alignment; 64 bytes are a cache line and an AVX-512 register.
     const size_t bytes = (model->parameter_count * sizeof(float) + 63) / 64 * 64;

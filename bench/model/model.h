@@ -55,6 +55,9 @@ void model_matrix_shape(const struct model_config *config, enum layer_matrix whi
 // "q", "k", "v", "o", "gate", "up", "down".
 const char *model_matrix_name(enum layer_matrix which);
 
+// How many weights a model of these dimensions has; a tied matrix counts once.
+size_t model_parameter_count(const struct model_config *config);
+
 // Checks that the dimensions are positive, consistent and not absurd; -EINVAL and a one-line reason otherwise.
 int model_config_check(const struct model_config *config, char *reason, size_t reason_size);
 

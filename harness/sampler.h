@@ -35,7 +35,7 @@ enum sampler_state {
     SAMPLER_DONE
 };
 enum sampler_stop { SAMPLER_STOP_NONE, SAMPLER_STOP_CI, SAMPLER_STOP_MAX_SAMPLES, SAMPLER_STOP_MAX_TIME };
-// "", "ci", "max_samples", "max_time": the row's word.
+// "", "ci", "samples", "time": the column `stop`.
 const char *sampler_stop_name(enum sampler_stop stop);
 
 struct sampler {
@@ -53,24 +53,25 @@ struct sampler {
     double half_width;            // (hi − lo)/2 over the median; infinite while the interval does not reach the level
     bool is_noisy;                // half_width > options.noisy (meaningful once there are samples)
     // private: the visit under way
-    double *recent;
-    size_t recent_count, visit_samples, visit_limit;
+    bool warm;
+    double *recent; // ring of the last 2·warmup_half warm-up samples
+    size_t recent_count, visit_samples, visit_limit, capacity, next_look;
     double visit_warmup_time;
 };
 
 // Copies the options. -ENOMEM, -EINVAL as sampler_check.
 int sampler_init(struct sampler *sampler, const struct sampler_options *options, char *error, size_t error_size);
 void sampler_free(struct sampler *sampler);
-// Begins a visit that counts at most `limit` samples (0 = as many as the stop rule wants) after its own warm-up.
-// -EALREADY when the sampler is done.
+// Begins a visit that counts at most `limit` samples (0 = as many as the stop rule wants) after its own warm-up; a
+// visit may be left at any time by beginning another. -EALREADY when the sampler is done.
 int sampler_visit(struct sampler *sampler, size_t limit);
 // Adds a sample of `ns` nanoseconds (> 0) and says what to do next. -EDOM for a duration that is not positive and
-// finite.
+// finite, -EINVAL outside a visit.
 //
 // Warm-up of a first visit ends when the newest half of the last 2·warmup_half samples is no longer different from the
-// older half: their medians are within ci, or Mann–Whitney does not tell them apart (p ≥ 0.1). In a later visit it also
-// ends as soon as a sample (the second or a later one) falls inside the range of those counted before. The last sample
-// of the warm-up is not counted.
+// older half: their medians are within ci, or Mann–Whitney does not tell them apart (p > 0.1). In a later visit it also
+// ends as soon as a sample (the second or a later one) falls inside the range of those counted before; in any visit at
+// max_warmup (0 = no warm-up) or max_warmup_time. The last sample of the warm-up is not counted.
 int sampler_add(struct sampler *sampler, double ns, enum sampler_state *state);
 
 // How often a call of `call_ns` nanoseconds must be repeated inside one sample, so that the clock's cost stays below

@@ -31,7 +31,7 @@ static void format_node(const struct topology *topology, const struct node *node
     case NODE_DIE: snprintf(text, size, "die %d", node->os_index); break;
     case NODE_GROUP: snprintf(text, size, "group"); break;
     case NODE_CORE:
-        snprintf(text, size, "core %d%s", topology->pu[node->first_pu].core, topology->pu[node->first_pu].usable ? "" : " (not usable)");
+        snprintf(text, size, "core %d", topology->pu[node->first_pu].core);
         break;
     case NODE_PU:
         snprintf(text, size, "PU %d%s", node->os_index, topology->pu[node->first_pu].usable ? "" : " (not usable)");

@@ -26,13 +26,13 @@ static const struct {
 static const int tokens[] = {1, 2, 3, 5, 7, 8, 9, 17, 33, 64, 97};
 
 static int check_format(const struct kernel *kernel, const char *word, const struct weight_format *format, uint64_t seed,
-                        size_t *comparisons, char *message, size_t message_size)
+                        uint64_t offset, size_t *comparisons, char *message, size_t message_size)
 {
     char difference[256];
     for (size_t s = 0; s < sizeof(shapes) / sizeof(shapes[0]); s++) {
         const int columns = shapes[s].units * (format->group > 32 ? format->group : 32);
         struct linear_problem problem;
-        int status = linear_problem_create(format, shapes[s].rows, columns, shapes[s].m, true, seed + s, &problem);
+        int status = linear_problem_create(format, shapes[s].rows, columns, shapes[s].m, true, seed + offset + s, &problem);
         if (status == 0)
             status = linear_problem_expect(&problem);
         if (status != 0) {
@@ -72,7 +72,7 @@ int linear_check_kernel(const struct kernel *kernel, uint64_t seed, size_t *comp
         }
         if (!kernel_computes(kernel, &format, kernel->activation))
             continue;
-        const int checked = check_format(kernel, formats[f], &format, seed + 1000 * f, comparisons, message, message_size);
+        const int checked = check_format(kernel, formats[f], &format, seed, 1000 * f, comparisons, message, message_size);
         if (checked != 0)
             return checked;
     }

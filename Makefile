@@ -53,6 +53,9 @@ $(BUILD)/kernel_list.h: FORCE
 FORCE:
 $(BUILD)/kernels/registry.o: $(BUILD)/kernel_list.h
 
+# Files that the program carries inside.
+$(BUILD)/bench/report/assets.o: $(wildcard scripts/plot/*.gp) bench/report/page.css bench/report/page.js
+
 isa_flags = $(ISA_$(lastword $(subst _, ,$(notdir $(basename $(1))))))
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)

@@ -53,6 +53,9 @@ static double bimodal(size_t index) {
 static double settling(size_t index) {
     return 1e6 * (1 + exp(-(double)index / 9)) * (1 + gsl_ran_gaussian(rng, 0.002));
 }
+static double slightly_slower(size_t index) {
+    return 1e6 * pow(1.0005, (double)index);
+}
 static double forever_slower(size_t index) {
     return 1e6 * pow(1.02, (double)index);
 }
@@ -130,6 +133,18 @@ static void test_settling(void **state) {
         assert_true(sampler.median.estimate < 1.02e6);
         sampler_free(&sampler);
     }
+}
+
+// A drift far below ci over the window is no reason to wait.
+static void test_slow_drift(void **state) {
+    (void)state;
+    struct sampler sampler;
+    struct sampler_options options = sampler_defaults();
+    start(&sampler, &options);
+    size_t index = 0;
+    feed(&sampler, 0, slightly_slower, &index);
+    assert_int_equal(sampler.warmup, 2 * options.warmup_half);
+    sampler_free(&sampler);
 }
 
 static void test_never_settles(void **state) {
@@ -310,9 +325,10 @@ static void test_calibrates(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_constant),      cmocka_unit_test(test_stationary), cmocka_unit_test(test_settling),
-        cmocka_unit_test(test_never_settles), cmocka_unit_test(test_bimodal),    cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_visits),        cmocka_unit_test(test_refuses),    cmocka_unit_test(test_calibrates),
+        cmocka_unit_test(test_constant),   cmocka_unit_test(test_stationary),    cmocka_unit_test(test_settling),
+        cmocka_unit_test(test_slow_drift), cmocka_unit_test(test_never_settles), cmocka_unit_test(test_bimodal),
+        cmocka_unit_test(test_limits),     cmocka_unit_test(test_visits),        cmocka_unit_test(test_refuses),
+        cmocka_unit_test(test_calibrates),
     };
     return cmocka_run_group_tests(tests, seed_generator, free_generator);
 }

@@ -458,3 +458,18 @@ const char *engine_linear_kernel(const struct engine *engine)
 {
     return engine->linear_kernel->name;
 }
+
+int engine_vocab(const struct engine *engine)
+{
+    return engine->config->vocab;
+}
+
+int engine_max_batch(const struct engine *engine)
+{
+    return engine->options.max_batch;
+}
+
+int engine_replicas(const struct engine *engine)
+{
+    return engine->variant->layout.data;
+}

@@ -79,6 +79,9 @@ struct engine_memory engine_memory_total(struct engine *engine);
 double engine_sparsity(struct engine *engine);
 double engine_bits_per_weight(struct engine *engine);
 struct comm_group *engine_group(const struct engine *engine);
+int engine_vocab(const struct engine *engine);
+int engine_max_batch(const struct engine *engine);
+int engine_replicas(const struct engine *engine);
 // The name of the linear kernel in use, for the records.
 const char *engine_linear_kernel(const struct engine *engine);
 

@@ -2,7 +2,7 @@
 // What compression costs: perplexity, and how far the predictions move away from the unpruned f32 model on the same tokens.
 //
 // Convention of llama.cpp's perplexity tool: the text is cut into windows of 512 tokens, the first token of each replaced by BOS; the second half of
-// each window is scored (255 or 256 predictions with at least 256 tokens of context). Everything runs through the packed kernels of an engine.
+// each window is scored: 255 predictions, each from 257 tokens of context or more. Everything runs through the packed kernels of an engine.
 // Standard errors treat scored tokens as independent; paired figures (Δ, KLD, agreement) are differences on the same token.
 // KLD = mean over positions of KL(baseline ‖ variant), Kullback & Leibler 1951, in nats. Flips: the share of positions where the
 // two models' greedy tokens differ in being right (Dutta et al. 2024, "Accuracy is Not All You Need").
@@ -30,8 +30,8 @@ struct quality_result {
     double flips, flips_se;
 };
 
-// The baseline's log-probabilities, 16 bits each: linear between each position's largest and smallest, so a step is below 5e-4 nats and its
-// effect on KLD below 1e-7. 2 bytes × vocab × scored tokens (64 MB for 8k tokens of a 4096-token vocabulary), held by the ranks that score.
+// The baseline's log-probabilities, 16 bits each: linear between each position's largest and smallest, so a step is below 5e-4 nats over a range of 30
+// and its effect on KLD below 1e-7. 2 bytes × vocab × scored tokens (64 MB for 8k tokens of a 4096-token vocabulary), held by the ranks that score.
 struct quality_baseline;
 
 // Scores the text (tokens) through the engine, whose max_context is at least the window. baseline_out: NULL, or receives what a later call compares

@@ -418,13 +418,16 @@ void counters_close(struct counters *counters)
 
 int counters_passes(const struct counters *counters) { return counters->passes; }
 
+// The first thread that failed is named; half a team's sum is no count.
 static void mark_failed_pass(struct counters *counters, int pass, const char *what)
 {
     for (int i = 0; i < counters->threads; i++)
-        if (counters->member[i].result != PAPI_OK)
-            for (int k = 0; k < counters->pass[pass].events; k++)
-                mark(&counters->counter[counters->pass[pass].event[k]], COUNTER_ABSENT, "thread %d of %d cannot be %s: %s", i,
-                     counters->threads, what, PAPI_strerror(counters->member[i].result));
+        for (int k = 0; counters->member[i].result != PAPI_OK && k < counters->pass[pass].events; k++) {
+            struct counter *counter = &counters->counter[counters->pass[pass].event[k]];
+            if (counts(counter))
+                mark(counter, COUNTER_ABSENT, "thread %d of %d cannot be %s: %s", i, counters->threads, what,
+                     PAPI_strerror(counters->member[i].result));
+        }
 }
 
 int counters_start(struct counters *counters, int pass)

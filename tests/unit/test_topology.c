@@ -33,11 +33,10 @@ static char *read_file(const char *path) {
     FILE *file = fopen(path, "r");
     if (!file)
         fail_msg("%s cannot be read", path);
-    char *text = NULL;
-    size_t size = 0;
-    ssize_t length = getdelim(&text, &size, '\0', file);
+    char *text = calloc(1, 1 << 20);
+    assert_non_null(text);
+    assert_true(fread(text, 1, (1 << 20) - 1, file) > 0);
     fclose(file);
-    assert_true(length >= 0);
     return text;
 }
 
@@ -476,6 +475,11 @@ static void test_captured_devices(void **state) {
 }
 
 int main(void) {
+#ifdef __SANITIZE_ADDRESS__
+    // libpciaccess, which hwloc's pci plugin loads and unloads again, keeps what it allocated; unloaded, it cannot be named in a
+    // suppression. Everything else runs without it.
+    setenv("HWLOC_COMPONENTS", "-pci", 1);
+#endif
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_golden),         cmocka_unit_test(test_summary),         cmocka_unit_test(test_last_level_cache),
         cmocka_unit_test(test_identity),       cmocka_unit_test(test_save_and_load),   cmocka_unit_test(test_bad_input),

@@ -168,21 +168,26 @@ void quantize_dequantize(const struct quantized_matrix *matrix, float *weights) 
     }
 }
 
-// max|x|/127; NaN if any value is, so that nothing hides it.
-static float activation_scale(const float *x, int columns) {
+// What a row is multiplied with to give codes, and its scale.
+static void activation_scale(const float *x, int columns, float *factor, float *scale) {
     float largest = 0;
-    for (int c = 0; c < columns; c++)
-        if (!(fabsf(x[c]) <= largest) && !isnan(largest))
-            largest = fabsf(x[c]);
-    return largest / 127;
+    bool finite = true;
+    for (int c = 0; c < columns; c++) {
+        finite = finite && isfinite(x[c]);
+        largest = fmaxf(largest, fabsf(x[c]));
+    }
+    bool vanishing = largest < 0x1p-100f;
+    *factor = vanishing || !finite ? 0 : 127 / largest;
+    *scale = !finite ? NAN : vanishing ? 0 : largest / 127;
 }
 
 void quantize_activations(const float *x, int rows, int columns, int8_t *codes, float *scales) {
     for (int r = 0; r < rows; r++) {
         size_t start = (size_t)r * (size_t)columns;
-        scales[r] = activation_scale(x + start, columns);
+        float factor;
+        activation_scale(x + start, columns, &factor, &scales[r]);
         for (int c = 0; c < columns; c++)
-            codes[start + (size_t)c] = (int8_t)quantize_code(x[start + (size_t)c], scales[r], -127, 127);
+            codes[start + (size_t)c] = factor > 0 ? (int8_t)lrintf(x[start + (size_t)c] * factor) : 0;
     }
 }
 
@@ -194,11 +199,9 @@ void quantize_activations_back(const int8_t *codes, const float *scales, int row
 
 void quantize_activations_fake(float *x, int rows, int columns) {
     for (int r = 0; r < rows; r++) {
-        float *row = x + (size_t)r * (size_t)columns;
-        double scale = activation_scale(row, columns);
-        for (int c = 0; c < columns; c++) {
-            double steps = scale != 0 ? rint(row[c] / scale) : 0;
-            row[c] = (float)(scale * fmax(-127, fmin(127, steps)) + 0.0);
-        }
+        float *row = x + (size_t)r * (size_t)columns, factor, scale;
+        activation_scale(row, columns, &factor, &scale);
+        for (int c = 0; c < columns; c++) // + 0: a code has no negative zero
+            row[c] = factor > 0 ? scale * (rintf(row[c] * factor) + 0.0f) : scale * 0;
     }
 }

@@ -5,8 +5,8 @@
 // 2^b−1], scale = (max − min)/(2^b−1) over a range that is widened to hold 0, so that 0 has a code of its own (the zero
 // point) and a pruned weight is exactly 0 again. Scales are rounded to f16, as they are stored, before the codes are
 // computed, and upwards, so that no code is clipped: |w − dequantized| ≤ scale/2 everywhere.
-#ifndef LLMSWEEP_QUANTIZE_H
-#define LLMSWEEP_QUANTIZE_H
+#ifndef LLMSWEEP_COMPRESS_QUANTIZE_H
+#define LLMSWEEP_COMPRESS_QUANTIZE_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -32,7 +32,9 @@ int quantize_code(double x, double scale, int low, int high);
 // The smallest f16 number that is not below x ≥ 0; infinity beyond 65504.
 float quantize_round_up_f16(double x);
 
-// Dynamic quantization of activations to 8 bits, symmetric, one f32 scale max|x|/127 for each row (token).
+// Dynamic quantization of activations to 8 bits, symmetric, one f32 scale max|x|/127 for each row (token), codes
+// round(x·(127/max|x|)): bit for bit what OP_QUANTIZE_ROWS of the kernels gives. A row below 2^-100 becomes zeros; one that
+// holds NaN or infinity gets a scale of NaN, so that nothing hides it.
 // x (rows, columns) → codes (rows, columns), scales (rows).
 void quantize_activations(const float *x, int rows, int columns, int8_t *codes, float *scales);
 // y[i][j] = scales[i]·codes[i][j]

@@ -180,7 +180,8 @@ const char *recipe_method_name(const struct variant_recipe *recipe) {
 // The store that leaves out what this recipe prunes.
 static void choose_store(struct variant_recipe *recipe) {
     struct weight_format *format = &recipe->format;
-    if (recipe->method == PRUNE_N_OF_M) {
+    bool storable_m = recipe->m == 4 || recipe->m == 8 || recipe->m == 16;
+    if (recipe->method == PRUNE_N_OF_M && storable_m) {
         format->store = STORE_N_OF_M;
         format->n = recipe->n;
         format->m = recipe->m;

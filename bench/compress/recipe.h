@@ -46,8 +46,8 @@ void recipe_prune_name(const struct variant_recipe *recipe, char *word, size_t s
 const char *recipe_method_name(const struct variant_recipe *recipe);
 
 // Makes pruning and store agree, so that what was pruned is neither stored nor read: a pruned recipe whose format is
-// dense gets the store of its method (magnitude and threshold → bitmask, n:m → n:m, blocks → block where they are 16×4,
-// else bitmask); a format that names a store ("q4g32+2:4") without a pruning method gets that method. -EINVAL with a
+// dense gets the store of its method (magnitude and threshold → bitmask, n:m → n:m where m is 4, 8 or 16, blocks → block where
+// they are 16×4, else bitmask); a format that names a store ("q4g32+2:4") without a pruning method gets that method. -EINVAL with a
 // reason when the two contradict each other.
 int recipe_complete(struct variant_recipe *recipe, char *reason, size_t reason_size);
 // Both words and the completion in one; scope may be NULL (the pruning word's own).

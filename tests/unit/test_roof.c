@@ -45,8 +45,13 @@ static void test_peak_loops_compute(void **state) {
             sum = sum * 0.999 + 0.001;
         fp32 += sum;
     }
+    // Products in a round, by the width of the registers.
+    const int fp32_lanes[] = {4, 8, 16, 16, 16}, int8_lanes[] = {0, 32, 64, 64, 64};
     for (int isa = 0; isa <= (int)roof_isa_detect(); isa++) {
-        struct roof_peak_loop loop = roof_peak_loop((enum roof_isa)isa, ROOF_PEAK_FP32);
+        struct roof_peak_loop loop = roof_peak_loop((enum roof_isa)isa, ROOF_PEAK_INT8);
+        assert_true(loop.operations == 12 * 2 * int8_lanes[isa]);
+        loop = roof_peak_loop((enum roof_isa)isa, ROOF_PEAK_FP32);
+        assert_true(loop.operations == 12 * 2 * fp32_lanes[isa]);
         assert_true(fabs(loop.function(100) / fp32 - 1) < 1e-4);
         loop = roof_peak_loop((enum roof_isa)isa, ROOF_PEAK_INT8);
         if (isa == ROOF_SCALAR)
@@ -54,9 +59,10 @@ static void test_peak_loops_compute(void **state) {
         else // 12 chains × 100 rounds × 4 products of 3·(−2), from 0 + … + 11
             assert_true(loop.function(100) == 66 - 12.0 * 100 * 4 * 6);
         loop = roof_peak_loop((enum roof_isa)isa, ROOF_PEAK_BF16);
-        if (isa == ROOF_AVX512BF16) // 2 products of 1·2^-10
+        if (isa == ROOF_AVX512BF16) { // 2 products of 1·2^-10
+            assert_true(loop.operations == 12 * 2 * 32);
             assert_true(fabs(loop.function(100) - (66 + 12.0 * 100 * 2 / 1024)) < 1e-2);
-        else
+        } else
             assert_null(loop.function);
     }
 }

@@ -10,6 +10,11 @@ void blas_sgemm(bool transpose_a, bool transpose_b, int m, int n, int k, float a
                 alpha, a, lda, b, ldb, beta, c, ldc);
 }
 
+void blas_sgemv(int m, int k, const float *a, int lda, const float *x, float *y)
+{
+    cblas_sgemv(CblasRowMajor, CblasNoTrans, m, k, 1, a, lda, x, 1, 0, y, 1);
+}
+
 const char *blas_config(void)
 {
     return openblas_get_config();

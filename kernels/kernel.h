@@ -86,6 +86,10 @@ double packed_sparsity(const struct packed_matrix *packed);
 size_t packed_present(const struct packed_matrix *packed);
 // Reads the weights back as f32, (rows, columns): what the kernels compute with.
 void packed_unpack(const struct packed_matrix *packed, float *weights);
+// Brings dense f32 or bf16 weights into the layout that a provider's kernels read: our panels, or row-major for the libraries. To be called
+// before the first linear call with a kernel of another provider than the last; does nothing where the layout is already right. -ENOMEM,
+// -EINVAL (a format that the libraries do not have).
+int packed_prepare(struct packed_matrix *packed, enum provider provider);
 // Output rows are split between threads at multiples of this.
 enum { PACKED_PANEL_ROWS = 16 };
 // -EINVAL with the reason when a (rows, columns) matrix cannot be stored so (columns not a multiple of the group, …).

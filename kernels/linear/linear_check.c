@@ -35,6 +35,8 @@ static int check_format(const struct kernel *kernel, const char *word, const str
         int status = linear_problem_create(format, shapes[s].rows, columns, shapes[s].m, true, seed + offset + s, &problem);
         if (status == 0)
             status = linear_problem_expect(&problem);
+        if (status == 0)
+            status = packed_prepare(problem.packed, kernel->provider);
         if (status != 0) {
             snprintf(message, message_size, "%s: cannot set up %s, %d × %d", kernel->name, word, shapes[s].rows, columns);
             return status;

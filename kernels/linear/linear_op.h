@@ -33,7 +33,7 @@ double linear_problem_operations(const struct linear_problem *problem, int m);
 // Bytes that one call with m tokens has to move: the weights, the activations and the outputs, each once.
 double linear_problem_bytes(const struct linear_problem *problem, const struct kernel *kernel, int m);
 
-// Runs `kernel` on the first m tokens in `slices` slices of output rows, and compares. Also fails when it writes outside of a slice or
+// To be called after packed_prepare() for the kernel's provider. Runs `kernel` on the first m tokens in `slices` slices of output rows, and compares. Also fails when it writes outside of a slice or
 // of its scratch. -EIO with the first difference, -ENOMEM.
 int linear_problem_check(const struct linear_problem *problem, const struct kernel *kernel, int m, int slices, char *message,
                          size_t message_size);

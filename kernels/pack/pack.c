@@ -377,12 +377,13 @@ void packed_free(struct packed_matrix *packed)
         return;
     free(packed->data);
     free(packed->offsets);
+    free(packed->row_major);
     free(packed);
 }
 
 size_t packed_bytes(const struct packed_matrix *packed)
 {
-    return packed->bytes + (size_t)packed->panels * sizeof(*packed->offsets);
+    return packed->bytes + (packed->offsets != NULL ? (size_t)packed->panels * sizeof(*packed->offsets) : 0);
 }
 
 const struct weight_format *packed_format(const struct packed_matrix *packed)

@@ -41,6 +41,7 @@ struct packed_matrix {
     uint8_t *data;
     size_t bytes;      // of data, with the 64 that vector loads may read past the end
     uint64_t *offsets; // (panels): where each starts
+    void *row_major;   // (rows, columns) f32 or bf16, instead of data, once prepared for a library
     size_t present, zero; // weights stored, and those among them that are zero
 };
 

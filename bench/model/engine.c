@@ -117,6 +117,16 @@ static int reserve_all(struct engine *engine)
                            config->head_dim, engine->options.max_context);
 }
 
+// Brings the matrices into the layout of the provider's kernels.
+static int prepare_matrices(const struct variant *variant, enum provider provider)
+{
+    int status = variant->output != NULL ? packed_prepare(variant->output, provider) : 0;
+    for (int layer = 0; layer < variant->layers.end - variant->layers.begin; layer++)
+        for (int which = 0; which < LAYER_MATRICES && status == 0; which++)
+            status = packed_prepare(variant->matrix[layer][which], provider);
+    return status;
+}
+
 static int pick_kernels(struct engine *engine, char *error, size_t error_size)
 {
     const struct engine_options *options = &engine->options;
@@ -137,6 +147,11 @@ static int pick_kernels(struct engine *engine, char *error, size_t error_size)
             snprintf(error, error_size, "an op of the transformer has no kernel on this machine");
             return -ENOTSUP;
         }
+    const int prepared = prepare_matrices(variant, options->provider);
+    if (prepared != 0) {
+        snprintf(error, error_size, "no memory to lay the weights out for %s", provider_name(options->provider));
+        return prepared;
+    }
     engine->linear = (linear_function *)engine->linear_kernel->function;
     engine->output_linear = (linear_function *)output->function;
     engine->rmsnorm = (rmsnorm_function *)others[0]->function;

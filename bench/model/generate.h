@@ -3,6 +3,7 @@
 #ifndef LLMSWEEP_GENERATE_H
 #define LLMSWEEP_GENERATE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 

@@ -29,13 +29,23 @@ void finding_plain(FILE *out, const char *text) {
         if (after)
             fprintf(out, "%.*s", (int)(end - label), label);
         else
-            fputc(*text, out);
+            fputs(*text == '\n' ? "\n    " : (char[]){*text, '\0'}, out);
         text = after ? after : text + 1;
     }
 }
 
 void finding_html(FILE *html, const struct report_run *run, const char *text) {
+    bool list = false, line_start = true;
     while (*text) {
+        if (line_start && text[0] == '-' && text[1] == ' ') {
+            fputs(list ? "</li>\n<li>" : "<ul>\n<li>", html);
+            list = true;
+            text += 2;
+        } else if (line_start && list) {
+            fputs("</li>\n</ul>", html);
+            list = false;
+        }
+        line_start = *text == '\n';
         size_t row;
         const char *label, *end, *after = read_mention(text, &row, &label, &end);
         if (after && row < run->cell_count) {
@@ -51,6 +61,8 @@ void finding_html(FILE *html, const struct report_run *run, const char *text) {
         }
         text = after ? after : text + 1;
     }
+    if (list)
+        fputs("</li>\n</ul>", html);
 }
 
 int findings_run(const struct report_run *run, struct findings *findings) {

@@ -3,10 +3,10 @@
 
 #include <errno.h>
 #include <math.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/report/say.h"
 #include "bench/report/text.h"
 
 static const double quality_budget = 0.01; // of ln(ppl/ppl₀): one percent of perplexity
@@ -22,7 +22,7 @@ struct figure figure_ratio(struct figure a, struct figure b) {
     return (struct figure){ratio, ratio * exp(-down), ratio * exp(up)};
 }
 
-static void mention(FILE *out, const struct report_run *run, const struct report_cell *cell) {
+void say_mention(FILE *out, const struct report_run *run, const struct report_cell *cell) {
     char label[512];
     report_cell_label(run, cell, label, sizeof label);
     for (char *c = label; *c; c++)
@@ -31,32 +31,32 @@ static void mention(FILE *out, const struct report_run *run, const struct report
     fprintf(out, FINDING_CELL "%zu" FINDING_LABEL "%s" FINDING_END, cell->row, label);
 }
 
-static void write_number(FILE *out, double value) {
+void say_number(FILE *out, double value) {
     char text[64];
     fputs(number_text(value, text, sizeof text), out);
 }
 
 // "1 234 tokens/s (1 220–1 250)"
-static void write_speed(FILE *out, struct figure speed) {
-    write_number(out, speed.value);
+void say_speed(FILE *out, struct figure speed) {
+    say_number(out, speed.value);
     fputs(" tokens/s", out);
     if (speed.lo < speed.value || speed.hi > speed.value) {
         fputs(" (", out);
-        write_number(out, speed.lo);
+        say_number(out, speed.lo);
         fputs("–", out);
-        write_number(out, speed.hi);
+        say_number(out, speed.hi);
         fputs(")", out);
     }
 }
 
-static void write_ratio(FILE *out, struct figure ratio) {
+void say_ratio(FILE *out, struct figure ratio) {
     fprintf(out, "%.2f×", ratio.value);
     if (ratio.lo < ratio.value || ratio.hi > ratio.value)
         fprintf(out, " (%.2f–%.2f)", ratio.lo, ratio.hi);
 }
 
 // "+3.1% perplexity (+2.9% to +3.3%)"
-static void write_quality(FILE *out, const struct report_cell *cell) {
+void say_quality(FILE *out, const struct report_cell *cell) {
     char text[64], low[64], high[64];
     if (isnan(cell->dlnppl)) {
         fputs("quality not measured", out);
@@ -69,14 +69,15 @@ static void write_quality(FILE *out, const struct report_cell *cell) {
                 change_text(exp(cell->dlnppl + half), high, sizeof high));
 }
 
-static bool unpruned(const struct report_cell *cell) {
+
+bool say_unpruned(const struct report_cell *cell) {
     return !strcmp(cell->axis[AXIS_PRUNE], "none");
 }
-static bool pruned(const struct report_cell *cell) {
-    return !unpruned(cell);
+bool say_pruned(const struct report_cell *cell) {
+    return !say_unpruned(cell);
 }
 
-static const struct report_cell *find_match(const struct report_run *run, const struct report_cell *cell, unsigned except,
+const struct report_cell *say_find_match(const struct report_run *run, const struct report_cell *cell, unsigned except,
                                             bool (*use)(const struct report_cell *cell)) {
     const struct report_cell *best = NULL;
     for (size_t i = 0; i < run->cell_count; i++) {
@@ -112,14 +113,8 @@ void findings_free(struct findings *findings) {
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
-// Each writes what it has to say about one model, or nothing.
-struct subject {
-    const struct report_run *run;
-    int model;
-    FILE *out;
-};
-
-static bool belongs(const struct subject *s, const struct report_cell *cell) {
+// The best cells
+bool say_belongs(const struct subject *s, const struct report_cell *cell) {
     return cell->model_index == s->model && cell->timed;
 }
 
@@ -145,7 +140,7 @@ static const struct report_cell *fastest(const struct subject *s, allow *use, do
     const struct report_cell *best = NULL;
     for (size_t i = 0; i < s->run->cell_count; i++) {
         const struct report_cell *cell = &s->run->cells[i];
-        if (belongs(s, cell) && use(cell) && (isnan(batch) || cell->batch == batch) &&
+        if (say_belongs(s, cell) && use(cell) && (isnan(batch) || cell->batch == batch) &&
             (!best || cell->speed.value > best->speed.value))
             best = cell;
     }
@@ -155,7 +150,7 @@ static const struct report_cell *fastest(const struct subject *s, allow *use, do
 static double smallest_batch(const struct subject *s) {
     double smallest = NAN;
     for (size_t i = 0; i < s->run->cell_count; i++)
-        if (belongs(s, &s->run->cells[i]) && !(s->run->cells[i].batch >= smallest))
+        if (say_belongs(s, &s->run->cells[i]) && !(s->run->cells[i].batch >= smallest))
             smallest = s->run->cells[i].batch;
     return smallest;
 }
@@ -165,7 +160,7 @@ static void write_rivals(const struct subject *s, const struct report_cell *best
     const struct report_cell *first = NULL;
     for (size_t i = 0; i < s->run->cell_count; i++) {
         const struct report_cell *cell = &s->run->cells[i];
-        if (cell != best && belongs(s, cell) && use(cell) && (isnan(batch) || cell->batch == batch) &&
+        if (cell != best && say_belongs(s, cell) && use(cell) && (isnan(batch) || cell->batch == batch) &&
             cell->speed.hi >= best->speed.lo) {
             rivals++;
             if (!first || cell->speed.value > first->speed.value)
@@ -175,7 +170,7 @@ static void write_rivals(const struct subject *s, const struct report_cell *best
     if (!rivals)
         return;
     fputs(" Too close to call: ", s->out);
-    mention(s->out, s->run, first);
+    say_mention(s->out, s->run, first);
     if (rivals > 1)
         fprintf(s->out, " and %zu more", rivals - 1);
     fputs(rivals > 1 ? ", whose intervals overlap with its." : ", whose interval overlaps with its.", s->out);
@@ -185,21 +180,21 @@ static void say_fastest(const struct subject *s) {
     const struct report_run *run = s->run;
     const struct report_cell *best = fastest(s, any_cell, NAN);
     unsigned weights = 1u << AXIS_PRUNE | 1u << AXIS_VARIANT;
-    mention(s->out, run, best);
+    say_mention(s->out, run, best);
     fputs(": ", s->out);
-    write_speed(s->out, best->speed);
+    say_speed(s->out, best->speed);
     bool many = report_axis_varies(run, s->model, AXIS_BATCH);
     if (best->batch > 1)
         fputs(" over all sequences", s->out);
-    const struct report_cell *plain = find_match(run, best, weights, unpruned);
+    const struct report_cell *plain = say_find_match(run, best, weights, say_unpruned);
     if (plain && plain != best && plain->bits > best->bits) {
         fputs(", ", s->out);
-        write_ratio(s->out, figure_ratio(best->speed, plain->speed));
+        say_ratio(s->out, figure_ratio(best->speed, plain->speed));
         fprintf(s->out, " its unpruned %s", plain->axis[AXIS_VARIANT]);
     }
     if (run->models[s->model].quality) {
         fputs(", ", s->out);
-        write_quality(s->out, best);
+        say_quality(s->out, best);
     }
     fputs(".", s->out);
     write_rivals(s, best, any_cell, NAN);
@@ -207,9 +202,9 @@ static void say_fastest(const struct subject *s) {
     const struct report_cell *alone = fastest(s, any_cell, batch);
     if (many && alone && alone != best && alone->batch < best->batch) {
         fprintf(s->out, batch == 1 ? " For one sequence at a time: " : " At batch %g: ", batch);
-        mention(s->out, run, alone);
+        say_mention(s->out, run, alone);
         fputs(", ", s->out);
-        write_speed(s->out, alone->speed);
+        say_speed(s->out, alone->speed);
         fputs(".", s->out);
     }
 }
@@ -221,23 +216,23 @@ static void say_within(const struct subject *s, double batch) {
     if (!best) {
         fputs("no cell is surely inside it.", s->out);
     } else {
-        mention(s->out, s->run, best);
+        say_mention(s->out, s->run, best);
         fputs(", ", s->out);
-        write_speed(s->out, best->speed);
+        say_speed(s->out, best->speed);
         fputs(", ", s->out);
         if (best->dlnppl == 0)
             fputs("the perplexity of the reference", s->out);
         else
-            write_quality(s->out, best);
+            say_quality(s->out, best);
         fputs(".", s->out);
     }
     if (perhaps && (!best || perhaps->speed.value > best->speed.value)) {
         fputs(" Undecided, as its interval reaches beyond the budget: ", s->out);
-        mention(s->out, s->run, perhaps);
+        say_mention(s->out, s->run, perhaps);
         fputs(", ", s->out);
-        write_speed(s->out, perhaps->speed);
+        say_speed(s->out, perhaps->speed);
         fputs(", ", s->out);
-        write_quality(s->out, perhaps);
+        say_quality(s->out, perhaps);
         fputs(".", s->out);
     }
 }
@@ -259,276 +254,54 @@ static void say_budget(const struct subject *s) {
         say_within(s, batch);
 }
 
-static void say_bound(const struct subject *s) {
-    const struct report_cell *best = fastest(s, any_cell, NAN);
-    double fraction = best->roof_fraction;
+static void say_bound_of(const struct subject *s, const struct report_cell *cell) {
+    double fraction = cell->roof_fraction;
+    bool compute = strstr(cell->roof_note, "compute"), bandwidth = strstr(cell->roof_note, "bandwidth");
+    bool cache = !strncmp(cell->roof_note, "cache:", 6);
+    say_mention(s->out, s->run, cell);
     if (isnan(fraction)) {
-        fputs("No roof was measured beside the fastest cell, so what bounds it is not known.", s->out);
+        fputs(": no roof was measured beside it, so what bounds it is not known.", s->out);
         return;
     }
-    bool compute = strstr(best->roof_note, "compute"), bandwidth = strstr(best->roof_note, "bandwidth");
-    bool cache = !strncmp(best->roof_note, "cache:", 6);
-    fprintf(s->out, "The fastest cell reaches %.0f%% of its roof", fraction * 100);
+    fprintf(s->out, ": %.0f%% of its roof", fraction * 100);
     if (compute)
-        fputs(", which is set by arithmetic", s->out);
+        fputs(", which arithmetic sets", s->out);
     else if (bandwidth)
-        fprintf(s->out, ", which is set by reading %s", cache ? "its weights from the last-level cache" : "its weights from memory");
-    fputs(". ", s->out);
+        fprintf(s->out, ", which reading bytes from %s sets", cache ? "the last-level cache" : "memory");
     if (fraction > 1.02)
-        fputs("A share above 100% marks a mistake in the count of bytes or in the roof: do not build on it.", s->out);
+        fputs(". A share above 100% marks a mistake in the count of bytes or in the roof: do not build on it.", s->out);
     else if (fraction >= 0.6)
-        fputs(compute     ? "More cores or fewer operations would make it faster; fewer bytes would not."
-              : bandwidth ? "Fewer bytes or more bandwidth would make it faster; more arithmetic would not."
-                          : "There is little left to gain on this machine.",
+        fputs(compute     ? ". Fewer operations or more cores would make it faster; fewer bytes would not."
+              : bandwidth ? ". Fewer bytes or more bandwidth would make it faster; more arithmetic would not."
+                          : ". There is little left to gain on this machine.",
               s->out);
     else
-        fputs("That is well below both bandwidth and arithmetic: what bounds it is work that the roof does not count (unpacking, "
+        fputs(". That is well below bandwidth and arithmetic both: what bounds it is work that the roof does not count (unpacking, "
               "attention, small matrices, waiting for each other).",
               s->out);
 }
 
-static void say_quantization(const struct subject *s) {
-    const struct report_run *run = s->run;
-    if (!report_axis_varies(run, s->model, AXIS_VARIANT))
-        return;
-    unsigned fixed = ((1u << AXIS_COUNT) - 1) & ~(1u << AXIS_PRUNE | 1u << AXIS_VARIANT);
-    const struct report_cell *slice = report_slice(run, s->model, fixed, 0, unpruned);
-    const struct report_cell *widest = slice ? find_match(run, slice, 1u << AXIS_VARIANT, unpruned) : NULL;
-    if (!widest)
-        return;
-    char where[256];
-    report_slice_label(run, widest, fixed, where, sizeof where);
-    bool started = false;
-    const struct report_cell *most = NULL;
-    for (size_t i = 0; i < run->cell_count; i++) {
-        const struct report_cell *cell = &run->cells[i];
-        if (cell == widest || !cell->timed || !report_cells_match(cell, widest, 1u << AXIS_VARIANT))
+static void say_bound(const struct subject *s) {
+    const struct report_cell *said[4];
+    size_t count = 0;
+    for (int i = 0; i < 4; i++) {
+        const struct report_cell *best = finding_best(s->run, s->model, i & 1, i & 2);
+        bool again = !best;
+        for (size_t j = 0; j < count; j++)
+            again |= said[j] == best;
+        if (again)
             continue;
-        fputs(started ? "; " : "", s->out);
-        if (!started)
-            fprintf(s->out, "Against %s%s%s, both unpruned: ", widest->axis[AXIS_VARIANT], *where ? " at " : "", where);
-        started = true;
-        fprintf(s->out, "%s ", cell->axis[AXIS_VARIANT]);
-        write_ratio(s->out, figure_ratio(cell->speed, widest->speed));
-        if (!isnan(cell->dlnppl)) {
-            fputs(", ", s->out);
-            write_quality(s->out, cell);
-        }
-        if (!most || cell->speed.value > most->speed.value)
-            most = cell;
+        said[count++] = best;
+        fputs(count > 1 ? "\n- " : "- ", s->out);
+        say_bound_of(s, best);
     }
-    if (!started)
-        return;
-    fputs(".", s->out);
-    double low = INFINITY, high = 0;
-    size_t pairs = 0;
-    for (size_t i = 0; i < run->cell_count; i++) {
-        const struct report_cell *cell = &run->cells[i], *other;
-        if (!belongs(s, cell) || strcmp(cell->axis[AXIS_VARIANT], most->axis[AXIS_VARIANT]))
-            continue;
-        for (size_t j = 0; j < run->cell_count; j++) {
-            other = &run->cells[j];
-            if (other->timed && !strcmp(other->axis[AXIS_VARIANT], widest->axis[AXIS_VARIANT]) &&
-                report_cells_match(cell, other, 1u << AXIS_VARIANT)) {
-                double ratio = cell->speed.value / other->speed.value;
-                low = fmin(low, ratio);
-                high = fmax(high, ratio);
-                pairs++;
-                break;
-            }
-        }
-    }
-    if (pairs > 1)
-        fprintf(s->out, " Over all %zu pairs that differ in nothing else, %s runs at %.2f× to %.2f× of %s.", pairs,
-                most->axis[AXIS_VARIANT], low, high, widest->axis[AXIS_VARIANT]);
-}
-
-// What every pruning buys at one slice: the range over the formats.
-static void say_pruning(const struct subject *s) {
-    const struct report_run *run = s->run;
-    if (!report_axis_varies(run, s->model, AXIS_PRUNE))
-        return;
-    unsigned fixed = ((1u << AXIS_COUNT) - 1) & ~(1u << AXIS_PRUNE | 1u << AXIS_VARIANT), prune = 1u << AXIS_PRUNE;
-    const struct report_cell *slice = report_slice(run, s->model, fixed, 0, pruned);
-    char where[256];
-    bool started = false;
-    for (size_t i = 0; slice && i < run->cell_count; i++) {
-        const struct report_cell *cell = &run->cells[i], *best = NULL, *worst = NULL, *widest = NULL;
-        struct figure best_ratio = {0}, worst_ratio = {0};
-        if (!belongs(s, cell) || unpruned(cell) || !report_cells_match(cell, slice, prune | 1u << AXIS_VARIANT))
-            continue;
-        bool earlier = false;
-        for (size_t j = 0; j < run->cell_count; j++) {
-            const struct report_cell *other = &run->cells[j];
-            if (!other->timed || !report_cells_match(cell, other, 1u << AXIS_VARIANT))
-                continue;
-            earlier |= j < i;
-            const struct report_cell *dense = find_match(run, other, prune, unpruned);
-            if (!dense)
-                continue;
-            struct figure ratio = figure_ratio(other->speed, dense->speed);
-            if (!best || ratio.value > best_ratio.value)
-                best = other, best_ratio = ratio;
-            if (!worst || ratio.value < worst_ratio.value)
-                worst = other, worst_ratio = ratio;
-            if (!widest || other->bits > widest->bits)
-                widest = other;
-        }
-        if (earlier || !best)
-            continue;
-        report_slice_label(run, slice, fixed, where, sizeof where);
-        if (started)
-            fputs("; ", s->out);
-        else
-            fprintf(s->out, "Against the same format unpruned%s%s: ", *where ? ", at " : "", where);
-        started = true;
-        fprintf(s->out, "%s ", cell->axis[AXIS_PRUNE]);
-        if (best != worst) {
-            write_ratio(s->out, worst_ratio);
-            fprintf(s->out, " (%s) to ", worst->axis[AXIS_VARIANT]);
-        }
-        write_ratio(s->out, best_ratio);
-        fprintf(s->out, " (%s)", best->axis[AXIS_VARIANT]);
-        if (!isnan(widest->dlnppl)) {
-            fputs(", ", s->out);
-            write_quality(s->out, widest);
-            if (best != worst)
-                fprintf(s->out, " at %s", widest->axis[AXIS_VARIANT]);
-        }
-    }
-    if (started)
-        fputs(".", s->out);
-}
-
-static void say_no_gain(const struct subject *s) {
-    const struct report_run *run = s->run;
-    size_t pairs = 0, nothing = 0, bytes = 0, compute = 0, unpacking = 0, unpacking_cached = 0, unknown = 0;
-    for (size_t i = 0; i < run->cell_count; i++) {
-        const struct report_cell *cell = &run->cells[i];
-        const struct report_cell *dense =
-            belongs(s, cell) && pruned(cell) ? find_match(run, cell, 1u << AXIS_PRUNE, unpruned) : NULL;
-        if (!dense)
-            continue;
-        pairs++;
-        if (figure_ratio(cell->speed, dense->speed).lo > 1)
-            continue;
-        nothing++;
-        if (cell->weight_bytes >= 0.97 * dense->weight_bytes)
-            bytes++;
-        else if (strstr(cell->roof_note, "compute"))
-            compute++;
-        else if (cell->roof_fraction < dense->roof_fraction) {
-            unpacking++;
-            unpacking_cached += !strncmp(cell->roof_note, "cache:", 6);
-        } else
-            unknown++;
-    }
-    if (!pairs)
-        return;
-    if (!nothing) {
-        fprintf(s->out, "It made every one of %zu pairs surely faster.", pairs);
-        return;
-    }
-    fprintf(s->out, "In %zu of %zu pairs pruning gave no sure gain in speed.", nothing, pairs);
-    if (bytes)
-        fprintf(s->out, " In %zu of them the pruned weights take no fewer bytes than the dense ones: the mask costs what the zeros "
-                        "save.", bytes);
-    if (compute)
-        fprintf(s->out, " In %zu arithmetic is the lower roof, so that reading fewer bytes does not help.", compute);
-    if (unpacking) {
-        fprintf(s->out, " In %zu the pruned kernel gets less out of its roof than the dense one: unpacking costs more than the bytes "
-                        "that it saves", unpacking);
-        if (unpacking_cached)
-            fprintf(s->out, "%s, where bytes are cheap, as the weights fit in the last-level cache",
-                    unpacking_cached == unpacking ? "" : " (most of them in small models)");
-        fputs(".", s->out);
-    }
-    if (unknown)
-        fprintf(s->out, " For %zu the figures show no reason.", unknown);
-}
-
-static void say_batch(const struct subject *s) {
-    const struct report_run *run = s->run;
-    unsigned batch = 1u << AXIS_BATCH, free_axes = batch | 1u << AXIS_PRUNE | 1u << AXIS_VARIANT;
-    if (!report_axis_varies(run, s->model, AXIS_BATCH))
-        return;
-    const struct report_cell *slice = report_slice(run, s->model, ((1u << AXIS_COUNT) - 1) & ~free_axes, 0, unpruned);
-    bool started = false;
-    for (size_t i = 0; slice && i < run->cell_count; i++) {
-        const struct report_cell *first = &run->cells[i], *last = first;
-        if (!belongs(s, first) || pruned(first) || !report_cells_match(first, slice, free_axes))
-            continue;
-        bool smallest = true;
-        for (size_t j = 0; j < run->cell_count; j++) {
-            const struct report_cell *other = &run->cells[j];
-            if (!other->timed || !report_cells_match(first, other, batch))
-                continue;
-            smallest &= other->batch >= first->batch;
-            if (other->batch > last->batch)
-                last = other;
-        }
-        if (!smallest || last == first)
-            continue;
-        char where[256];
-        report_slice_label(run, slice, ((1u << AXIS_COUNT) - 1) & ~free_axes, where, sizeof where);
-        if (!started)
-            fprintf(s->out, "Unpruned%s%s: ", *where ? ", " : "", where);
-        fprintf(s->out, "%s%s ", started ? "; " : "", first->axis[AXIS_VARIANT]);
-        write_ratio(s->out, figure_ratio(last->speed, first->speed));
-        fprintf(s->out, " the tokens/s from batch %g to %g", first->batch, last->batch);
-        started = true;
-        if (first->itl_ms > 0 && last->itl_ms > 0) {
-            fputs(" (each sequence's next token after ", s->out);
-            write_number(s->out, last->itl_ms);
-            fputs(" ms instead of ", s->out);
-            write_number(s->out, first->itl_ms);
-            fputs(" ms)", s->out);
-        }
-    }
-    if (started)
-        fputs(".", s->out);
-}
-
-static void say_layout(const struct subject *s) {
-    const struct report_run *run = s->run;
-    unsigned layout = 1u << AXIS_LAYOUT, free_axes = layout | 1u << AXIS_PRUNE | 1u << AXIS_VARIANT;
-    if (!report_axis_varies(run, s->model, AXIS_LAYOUT))
-        return;
-    const struct report_cell *slice =
-        report_slice(run, s->model, ((1u << AXIS_COUNT) - 1) & ~free_axes, LARGEST_BATCH, unpruned);
-    const struct report_cell *widest = slice ? find_match(run, slice, 1u << AXIS_VARIANT | layout, unpruned) : NULL, *base = widest;
-    for (size_t i = 0; widest && i < run->cell_count; i++)
-        if (run->cells[i].timed && report_cells_match(&run->cells[i], widest, layout) &&
-            report_axis_compare(&run->cells[i], base, AXIS_LAYOUT) < 0)
-            base = &run->cells[i];
-    bool started = false;
-    for (size_t i = 0; base && i < run->cell_count; i++) {
-        const struct report_cell *cell = &run->cells[i];
-        if (cell == base || !cell->timed || !report_cells_match(cell, base, layout))
-            continue;
-        char where[256];
-        report_slice_label(run, base, ((1u << AXIS_COUNT) - 1) & ~(layout | 1u << AXIS_PRUNE), where, sizeof where);
-        if (!started)
-            fprintf(s->out, "Against %s (unpruned%s%s): ", base->axis[AXIS_LAYOUT], *where ? ", " : "", where);
-        fprintf(s->out, "%s%s ", started ? "; " : "", cell->axis[AXIS_LAYOUT]);
-        started = true;
-        struct figure ratio = figure_ratio(cell->speed, base->speed);
-        write_ratio(s->out, ratio);
-        double more = cell->ranks * cell->threads / (base->ranks * base->threads);
-        if (more > 1)
-            fprintf(s->out, " with %g× the threads, %.0f%% efficient", more, 100 * ratio.value / more);
-        if (cell->comm_share > 0.005)
-            fprintf(s->out, ", %.0f%% of its time in communication", cell->comm_share * 100);
-    }
-    if (started)
-        fputs(".", s->out);
 }
 
 static void say_caveats(const struct subject *s) {
     size_t noisy = 0, over = 0, timed = s->run->models[s->model].timed;
     for (size_t i = 0; i < s->run->cell_count; i++) {
         const struct report_cell *cell = &s->run->cells[i];
-        if (!belongs(s, cell))
+        if (!say_belongs(s, cell))
             continue;
         noisy += !strcmp(cell->status, "noisy");
         over += cell->roof_fraction > 1.02;
@@ -550,13 +323,18 @@ static void say_caveats(const struct subject *s) {
         fputs(".", s->out);
 }
 
+const struct report_cell *finding_best(const struct report_run *run, int model, bool within, bool smallest) {
+    struct subject subject = {run, model, NULL};
+    return fastest(&subject, within ? within_budget : any_cell, smallest ? smallest_batch(&subject) : NAN);
+}
+
 int findings_model(const struct report_run *run, int model, struct findings *findings) {
     static const struct {
         const char *topic;
         void (*say)(const struct subject *subject);
     } topics[] = {{"Fastest", say_fastest},       {"Within a quality budget", say_budget}, {"What bounds it", say_bound},
                   {"Quantization", say_quantization}, {"Pruning", say_pruning},            {"Where pruning gave nothing", say_no_gain},
-                  {"Batch", say_batch},           {"Layout", say_layout},                  {"Mind", say_caveats}};
+                  {"Batch", say_batch},           {"Layout", say_layout},                  {"Caveats", say_caveats}};
     *findings = (struct findings){0};
     if (!run->models[model].timed)
         return add(findings, "No figures", strdup("No cell of this model was timed; the reasons are listed below."));

@@ -14,7 +14,7 @@
 
 struct finding {
     const char *topic; // "Fastest", "Pruning", …
-    char *text;        // one or more sentences, UTF-8
+    char *text;        // lines of sentences, UTF-8; lines that begin with "- " are the points of a list
 };
 struct findings {
     struct finding *list;
@@ -25,6 +25,9 @@ struct findings {
 int findings_run(const struct report_run *run, struct findings *findings);
 // About one model. -ENOMEM. The caller frees with findings_free.
 int findings_model(const struct report_run *run, int model, struct findings *findings);
+// The fastest timed cell of a model; `within`: of those surely inside the quality budget of 1% perplexity; `smallest`: at the smallest
+// batch. NULL when there is none.
+const struct report_cell *finding_best(const struct report_run *run, int model, bool within, bool smallest);
 void findings_free(struct findings *findings);
 
 // Writes a finding's text with links to the cells' rows, or with their labels only.

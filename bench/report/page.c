@@ -2,6 +2,7 @@
 #include "bench/report/page.h"
 
 #include <jansson.h>
+#include <math.h>
 #include <string.h>
 
 #include "bench/report/assets.h"
@@ -86,11 +87,39 @@ static void write_plots(FILE *html, const struct report_plot *plots, size_t coun
     fputs(".</p>\n", html);
 }
 
+// The answers that most people come for, in large figures.
+static void write_tile(FILE *html, const struct report_run *run, const char *what, const struct report_cell *cell) {
+    char number[64], label[512], anchor[96];
+    report_cell_label(run, cell, label, sizeof label);
+    report_cell_anchor(cell, anchor, sizeof anchor);
+    fprintf(html, "<a class=\"tile\" href=\"#%s\"><span>%s</span><strong>%s <small>tokens/s</small></strong><span class=\"soft\">",
+            anchor, what, number_text(cell->speed.value, number, sizeof number));
+    html_text(html, label);
+    if (!isnan(cell->dlnppl))
+        fprintf(html, "<br>%s perplexity", cell->dlnppl == 0 ? "reference" : change_text(exp(cell->dlnppl), number, sizeof number));
+    fputs("</span></a>\n", html);
+}
+
+static void write_tiles(FILE *html, const struct report_run *run, int model) {
+    static const char *const names[] = {"Fastest", "Fastest within 1% of perplexity", "One sequence at a time",
+                                        "One sequence, within 1%"};
+    fputs("<div class=\"tiles\">\n", html);
+    for (int i = 0; i < 4; i++) {
+        bool within = i & 1, smallest = i & 2;
+        const struct report_cell *cell = finding_best(run, model, within, smallest);
+        if (cell && (!within || run->models[model].quality) &&
+            (!smallest || (cell->batch == 1 && report_axis_varies(run, model, AXIS_BATCH))))
+            write_tile(html, run, names[i], cell);
+    }
+    fputs("</div>\n", html);
+}
+
 static void write_model(FILE *html, const struct report_page *page, size_t model) {
     const struct report_run *run = page->run;
     fprintf(html, "<section id=\"model-%zu\">\n<h2>", model + 1);
     html_text(html, *run->models[model].name ? run->models[model].name : "unnamed model");
     fputs("</h2>\n", html);
+    write_tiles(html, run, (int)model);
     write_findings(html, run, &page->findings[model]);
     write_plots(html, page->plots + model * report_plot_count, report_plot_count);
     fputs("</section>\n", html);

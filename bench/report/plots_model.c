@@ -186,7 +186,7 @@ void plot_layout(struct draft *d) {
         draft_caption(d, "Shown: unpruned%s%s. Efficiency: speed ÷ (speed of %s × times as many threads).%s", *where ? ", " : "", where,
                  first[0]->axis[AXIS_LAYOUT], communication ? "" : " The run says nothing about time in communication.");
         draft_note_series(d, draft_distinct(cells, count, AXIS_VARIANT));
-        draft_add_variable(d, communication ? "communication = 1; height = 620" : "communication = 0");
+        draft_add_variable(d, communication ? "communication = 1" : "communication = 0");
     }
     free(cells);
     free(first);

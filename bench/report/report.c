@@ -35,7 +35,7 @@ static int make_folders(const char *report, char *error, size_t error_size) {
 // Plot number `index` of a model; index report_plot_count is the kernels'.
 static int make_plot(const struct report_run *run, const char *report, int model, size_t index, struct report_plot *plot,
                      char *error, size_t error_size) {
-    char draft[4096], path[4096];
+    char draft[4200], path[4200];
     snprintf(draft, sizeof draft, "%s/data/plot.new", report);
     FILE *data = fopen(draft, "w");
     if (!data)
@@ -55,7 +55,7 @@ static int make_plot(const struct report_run *run, const char *report, int model
 }
 
 static int write_page(const struct report_page *page, const char *report, char *error, size_t error_size) {
-    char draft[4096], path[4096];
+    char draft[4200], path[4200];
     snprintf(draft, sizeof draft, "%s/index.html.new", report);
     snprintf(path, sizeof path, "%s/index.html", report);
     FILE *html = fopen(draft, "w");

@@ -28,11 +28,15 @@ static const struct {
     {0x7f7f7f, "var(--c8)"},
 };
 
+static bool starts(const char *text, const char *with) {
+    return !strncmp(text, with, strlen(with));
+}
+
 // "rgb( 0, 114, 178)" at text: its CSS is written, and the length of the text returned; 0 when it is no colour.
 static size_t write_colour(FILE *out, const char *text) {
     unsigned r, g, b;
     int length = 0;
-    if (sscanf(text, "rgb(%u,%u,%u)%n", &r, &g, &b, &length) != 3 || !length)
+    if (!starts(text, "rgb(") || sscanf(text, "rgb(%u,%u,%u)%n", &r, &g, &b, &length) != 3 || !length)
         return 0;
     unsigned rgb = r << 16 | g << 8 | b;
     for (size_t i = 0; i < sizeof colours / sizeof *colours; i++)
@@ -42,10 +46,6 @@ static size_t write_colour(FILE *out, const char *text) {
         }
     fprintf(out, "#%06x", rgb);
     return (size_t)length;
-}
-
-static bool starts(const char *text, const char *with) {
-    return !strncmp(text, with, strlen(with));
 }
 
 // A group that holds nothing: gnuplot writes many. Its length, 0 for any other text.
@@ -58,6 +58,13 @@ static size_t empty_group(const char *text) {
     end++;
     end += strspn(end, " \t\n");
     return starts(end, "</g>") ? (size_t)(end - text) + 4 : 0;
+}
+
+// The white disc of no size that gnuplot draws under every error bar.
+static size_t disc(const char *text) {
+    static const char head[] = "<use xlink:href='#gpPt6' transform='";
+    const char *end = starts(text, head) ? strchr(text, '>') : NULL;
+    return end && end - text > 16 && starts(end - 15, " color='white'/>") ? (size_t)(end - text) + 1 : 0;
 }
 
 // The group around a point that belongs to a cell, up to its title: gnuplot's script calls are replaced by a link with a title.
@@ -94,6 +101,8 @@ char *report_svg_inline(const struct report_run *run, const char *svg, const cha
     bool point = false; // inside a link that ends where the point's group ends
     while (*at) {
         size_t skip = empty_group(at);
+        if (!skip)
+            skip = disc(at);
         if (!skip && (skip = write_point(out, run, at)))
             point = true;
         if (!skip && starts(at, "<filter")) // text boxes, which no plot uses

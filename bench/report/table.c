@@ -27,6 +27,11 @@ typedef double column_text(const struct report_cell *cell, char *text);
             number_text(value, text, TEXT_SIZE);                                                                                 \
         return value;                                                                                                            \
     }
+#define COUNT_COLUMN(name, which)                                                                                                \
+    static double name(const struct report_cell *cell, char *text) {                                                             \
+        snprintf(text, TEXT_SIZE, "%s", cell->axis[which]);                                                                      \
+        return *text ? strtod(text, NULL) : NAN;                                                                                 \
+    }
 TEXT_COLUMN(model_text, cell->model)
 TEXT_COLUMN(variant_text, cell->axis[AXIS_VARIANT])
 TEXT_COLUMN(prune_text, cell->axis[AXIS_PRUNE])
@@ -37,9 +42,9 @@ TEXT_COLUMN(device_text, cell->axis[AXIS_DEVICE])
 TEXT_COLUMN(isa_text, cell->isa)
 TEXT_COLUMN(status_text, cell->status)
 TEXT_COLUMN(reason_text, *cell->reason ? cell->reason : cell->note)
-NUMBER_COLUMN(batch_text, cell->batch)
-NUMBER_COLUMN(prompt_text, strtod(cell->axis[AXIS_PROMPT], NULL))
-NUMBER_COLUMN(gen_text, strtod(cell->axis[AXIS_GEN], NULL))
+COUNT_COLUMN(batch_text, AXIS_BATCH)
+COUNT_COLUMN(prompt_text, AXIS_PROMPT)
+COUNT_COLUMN(gen_text, AXIS_GEN)
 NUMBER_COLUMN(ttft_text, cell->ttft_ms)
 NUMBER_COLUMN(itl_text, cell->itl_ms)
 NUMBER_COLUMN(bits_text, cell->bits_per_weight)
@@ -80,27 +85,27 @@ static const struct table_column {
     {"model", "", "", model_text, true},
     {"prune", "", "how weights were left out", prune_text, true},
     {"format", "", "how weights are stored", variant_text, true},
-    {"act", "", "activations", act_text, true},
-    {"kv", "", "KV cache", kv_text, true},
     {"batch", "", "sequences in flight", batch_text, true},
-    {"prompt", "", "tokens before the first generated one", prompt_text, true},
-    {"gen", "", "tokens generated per sequence", gen_text, true},
     {"layout", "", "t: threads, dp: replicas, tp: tensor parallel, pp: pipeline", layout_text, true},
-    {"isa", "", "instruction set", isa_text, true},
-    {"device", "", "", device_text, true},
     {"status", "", "", status_text, true},
     {"decode", "tokens/s", "generated tokens of all sequences a second, median", decode_text, false},
     {"prefill", "tokens/s", "prompt tokens of all sequences a second, median", prefill_text, false},
-    {"first token", "ms", "median time to the first token", ttft_text, false},
-    {"next token", "ms", "median time between a sequence's tokens", itl_text, false},
     {"perplexity", "", "lower is better", ppl_text, false},
     {"change", "", "of perplexity against unpruned f32", change_column, false},
+    {"of roof", "%", "decode speed against the lower of bandwidth and arithmetic", roof_text, false},
+    {"weights", "MB", "packed matrices", weight_text, false},
+    {"bits/weight", "", "as stored, with scales and masks", bits_text, false},
+    {"first token", "ms", "median time to the first token", ttft_text, false},
+    {"next token", "ms", "median time between a sequence's tokens", itl_text, false},
     {"KLD", "nats", "mean divergence from f32's distribution", kld_text, false},
     {"top-1", "%", "tokens whose most likely successor is f32's", top1_text, false},
-    {"bits/weight", "", "as stored, with scales and masks", bits_text, false},
-    {"weights", "MB", "packed matrices", weight_text, false},
     {"resident", "MB", "largest resident set of all ranks together", rss_text, false},
-    {"of roof", "%", "decode speed against the lower of bandwidth and arithmetic", roof_text, false},
+    {"kv", "", "KV cache", kv_text, true},
+    {"prompt", "", "tokens before the first generated one", prompt_text, true},
+    {"gen", "", "tokens generated per sequence", gen_text, true},
+    {"act", "", "activations", act_text, true},
+    {"isa", "", "instruction set", isa_text, true},
+    {"device", "", "", device_text, true},
     {"reason", "", "", reason_text, false},
 };
 enum { COLUMNS = sizeof columns / sizeof *columns };

@@ -12,6 +12,8 @@ unset grid
 unset colorbox
 unset key
 set border 0
+set tmargin 1.6
+set bmargin 2.2
 set tics scale 0
 set lmargin 13
 set xrange [-0.5:column_max + 0.5]
@@ -24,7 +26,7 @@ text(v, low, high) = share(v, low, high) > 0.6 ? 0xfefefe : 0x101010
 number(v) = v >= 99.5 ? sprintf("%.0f", v) : sprintf("%.3g", v)
 set cbrange [0:1]
 if (quality) set multiplot layout 2,1
-set title speed textcolor rgb ink offset 0,-0.6
+set title speed textcolor rgb ink offset 0,-0.5
 plot data index 0 using (-1):1:yticlabels(2) notitle, data index 1 using 1:(-1):xticlabels(2) notitle, \
      data index 2 using 1:2:($1 - 0.48):($1 + 0.48):($2 - 0.46):($2 + 0.46):(share($3, s_min, s_max)) with boxxyerror linecolor palette notitle, \
      data index 2 using 1:2:(number($3)):(text($3, s_min, s_max)) with labels textcolor rgb variable notitle, \

@@ -32,7 +32,7 @@ set ylabel textcolor rgb ink
 set errorbars 0.6
 set tics scale 0.6
 set lmargin 11
-set pointintervalbox 0
+set pointintervalbox 0.001
 set rmargin 2
 if (!exists("speed")) speed = "decode, tokens/s"
 cell(i) = sprintf("cell%d", i)

@@ -33,9 +33,10 @@ const char *provider_name(enum provider provider); // "own", "openblas", "onednn
 int provider_parse(const char *word, enum provider *provider);
 
 // ---------------------------------------------------------------------------------------------------------------------
-// Weight formats. A format is a word: f32 bf16 q16 q8g32 q6g64 q5g32 q4g128 q3g32 q2g32 q4c, with an "a" for asymmetric
-// (q4g32a: scale and zero point a group), and behind it what is left out of the store: +s50 (bitmask, 50% of the weights
-// absent), +2:4 (two of each four along the input absent), +4:8, +b16x4 (blocks of 16 rows × 4 columns absent).
+// Weight formats. A format is a word: f32 bf16 q16 q8g32 q6g64 q5g32 q4g128 q3g32 q2g32 q4c (c = per output channel) q8t
+// (t = per tensor), with an "a" for asymmetric (q4g32a: scale and zero point a group), and behind it what is left out of the
+// store: +s50 (bitmask, 50% of the weights absent), +2:4 (two of each four along the input absent), +4:8, +b16x4 (blocks of 16
+// rows × 4 columns absent).
 enum weight_type { WEIGHT_F32, WEIGHT_BF16, WEIGHT_QUANTIZED };
 enum sparse_store { STORE_DENSE, STORE_BITMASK, STORE_N_OF_M, STORE_BLOCK };
 
@@ -43,6 +44,7 @@ struct weight_format {
     enum weight_type type;
     int bits;        // 32, 16, or 16 8 6 5 4 3 2 when quantized
     int group;       // weights along the input that share a scale: 32, 64, 128; 0 = the whole row (per output channel)
+    bool per_tensor; // group 0, and the same scale in every row
     bool asymmetric; // a zero point beside the scale
     enum sparse_store store;
     int n, m;          // STORE_N_OF_M: n of each m weights along the input are absent

@@ -96,7 +96,8 @@ static int pack_quantized(struct build *build, const struct cut *cut, const stru
 {
     struct quantized_matrix codes = { 0 }, part = { 0 };
     char why[160] = "no memory";
-    int status = quantize_matrix(weights, cut->rows, cut->columns, format->bits, format->group, format->asymmetric, &codes, why, sizeof(why));
+    const int group = format->per_tensor ? QUANTIZE_TENSOR : format->group;
+    int status = quantize_matrix(weights, cut->rows, cut->columns, format->bits, group, format->asymmetric, &codes, why, sizeof(why));
     if (status == 0)
         status = cut_quantized(&codes, cut, &part);
     if (status == 0)

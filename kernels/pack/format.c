@@ -67,7 +67,7 @@ static int unknown_base(const char *word, char *reason, size_t reason_size)
     char nearest[64] = "";
     nearest_base(word, nearest, sizeof(nearest));
     snprintf(reason, reason_size,
-             "unknown format '%s' (known: f32 bf16, q16 q8 q6 q5 q4 q3 q2 each with g32 g64 g128 or c, and a for asymmetric "
+             "unknown format '%s' (known: f32 bf16, q16 q8 q6 q5 q4 q3 q2 each with g32 g64 g128, c or t, and a for asymmetric "
              "below 16 bits; did you mean '%s'?)",
              word, nearest);
     return -EINVAL;
@@ -117,6 +117,9 @@ static bool parse_base(const char **at, struct weight_format *format)
         (*at)++;
         if (!read_number(at, &format->group) || format->group == 0 || !contains(known_groups, GROUPS_COUNT, format->group))
             return false;
+    } else if (**at == 't') {
+        (*at)++;
+        format->per_tensor = true;
     } else if (*(*at)++ != 'c') {
         return false;
     }
@@ -167,7 +170,8 @@ int weight_format_parse(const char *word, struct weight_format *format, char *re
 
 void weight_format_name(const struct weight_format *format, char *word, size_t size)
 {
-    char base[16], group[16] = "c";
+    char base[16], group[16];
+    snprintf(group, sizeof(group), "%s", format->per_tensor ? "t" : "c");
     if (format->group > 0)
         snprintf(group, sizeof(group), "g%d", format->group);
     if (format->type == WEIGHT_QUANTIZED)

@@ -1,21 +1,15 @@
 // SPDX-License-Identifier: MIT
 #include "harness/topology.h"
 
-#include "harness/sysfs.h"
 #include "harness/topology_internal.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <hwloc.h>
-#include <jansson.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#if defined(__x86_64__) || defined(__i386__)
-#include <cpuid.h>
-#endif
 
 // The info attribute of the root object that carries what hwloc does not know.
 static const char info_name[] = "LLMSweep";
@@ -28,25 +22,6 @@ __attribute__((format(printf, 4, 5))) static int refuse(int status, char *error,
         vsnprintf(error, size, format, list);
     va_end(list);
     return status;
-}
-
-// Text from a file of another machine may be anything; what is printed and put into JSON is plain ASCII in one line.
-static void copy_text(char *to, size_t size, const char *from)
-{
-    size_t n = 0;
-    for (; from && *from && n + 1 < size; from++)
-        to[n++] = isprint((unsigned char)*from) ? *from : '?';
-    to[n] = '\0';
-}
-
-__attribute__((format(printf, 2, 3))) static void note(struct topology *topology, const char *format, ...)
-{
-    if (topology->notes == (int)(sizeof topology->note / sizeof *topology->note))
-        return;
-    va_list list;
-    va_start(list, format);
-    vsnprintf(topology->note[topology->notes++], sizeof *topology->note, format, list);
-    va_end(list);
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -161,7 +136,7 @@ static void add_kinds(struct topology *topology, hwloc_topology_t hwloc)
             continue;
         for (unsigned k = 0; k < count; k++) {
             if (!strcmp(infos[k].name, "CoreType"))
-                copy_text(kind->name, sizeof kind->name, infos[k].value);
+                topology_copy_text(kind->name, sizeof kind->name, infos[k].value);
             if (!strcmp(infos[k].name, "FrequencyMaxMHz"))
                 kind->max_mhz = atof(infos[k].value);
         }
@@ -185,8 +160,8 @@ static void add_device(struct topology *topology, hwloc_obj_t object)
     if (pci) {
         const struct hwloc_pcidev_attr_s *at = &pci->attr->pcidev;
         snprintf(device->bus, sizeof device->bus, "%04x:%02x:%02x.%x", at->domain & 0xffff, at->bus, at->dev, at->func);
-        copy_text(device->vendor, sizeof device->vendor, hwloc_obj_get_info_by_name(pci, "PCIVendor"));
-        copy_text(device->model, sizeof device->model, hwloc_obj_get_info_by_name(pci, "PCIDevice"));
+        topology_copy_text(device->vendor, sizeof device->vendor, hwloc_obj_get_info_by_name(pci, "PCIVendor"));
+        topology_copy_text(device->model, sizeof device->model, hwloc_obj_get_info_by_name(pci, "PCIDevice"));
     }
     if (object->type == HWLOC_OBJ_PCI_DEVICE) {
         snprintf(device->type, sizeof device->type, "pci");
@@ -199,10 +174,10 @@ static void add_device(struct topology *topology, hwloc_obj_t object)
     hwloc_obj_osdev_type_t type = object->attr->osdev.type;
     snprintf(device->type, sizeof device->type, "%s",
              (size_t)type < sizeof os_types / sizeof *os_types ? os_types[type] : "other");
-    copy_text(device->name, sizeof device->name, object->name);
+    topology_copy_text(device->name, sizeof device->name, object->name);
     const char *model = hwloc_obj_get_info_by_name(object, "GPUModel");
     if (model)
-        copy_text(device->model, sizeof device->model, model);
+        topology_copy_text(device->model, sizeof device->model, model);
 }
 
 static void add_devices(struct topology *topology, hwloc_topology_t hwloc)
@@ -243,98 +218,12 @@ static int convert(struct topology *topology, hwloc_topology_t hwloc)
     struct topology_summary *sum = &topology->summary;
     hwloc_obj_t package = hwloc_get_obj_by_type(hwloc, HWLOC_OBJ_PACKAGE, 0);
     if (package) {
-        copy_text(sum->cpu_model, sizeof sum->cpu_model, hwloc_obj_get_info_by_name(package, "CPUModel"));
-        copy_text(sum->cpu_vendor, sizeof sum->cpu_vendor, hwloc_obj_get_info_by_name(package, "CPUVendor"));
+        topology_copy_text(sum->cpu_model, sizeof sum->cpu_model, hwloc_obj_get_info_by_name(package, "CPUModel"));
+        topology_copy_text(sum->cpu_vendor, sizeof sum->cpu_vendor, hwloc_obj_get_info_by_name(package, "CPUVendor"));
     }
     sum->this_machine = hwloc_topology_is_thissystem(hwloc);
     sum->quota_cpus = sum->memory_limit_bytes = sum->memory_bytes = NAN;
     return 0;
-}
-
-// ---------------------------------------------------------------------------------------------------------------------
-// What hwloc does not know
-
-static void find_hypervisor(const char *root, char *name, size_t size)
-{
-    char flags[8192];
-    if (sysfs_text(root, "/sys/hypervisor/type", name, size) && *name)
-        return;
-    name[0] = '\0';
-    if (!sysfs_keyed_text(root, "/proc/cpuinfo", "flags", flags, sizeof flags))
-        return;
-    if (!strstr(flags, " hypervisor")) {
-        snprintf(name, size, "none");
-        return;
-    }
-    snprintf(name, size, "unnamed");
-#if defined(__x86_64__) || defined(__i386__)
-    static const struct {
-        const char *signature, *name;
-    } known[] = {{"KVMKVMKVM", "KVM"}, {"Microsoft Hv", "Hyper-V"}, {"VMwareVMware", "VMware"}, {"XenVMMXenVMM", "Xen"},
-                 {"bhyve bhyve ", "bhyve"}, {"TCGTCGTCGTCG", "QEMU TCG"}, {"ACRNACRNACRN", "ACRN"}};
-    unsigned eax, word[4] = {0};
-    if (*root)
-        return;
-    __cpuid(0x40000000, eax, word[0], word[1], word[2]);
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (!strcmp((const char *)word, known[i].signature))
-            snprintf(name, size, "%s", known[i].name);
-#endif
-}
-
-// Of the hundred flags that a CPU tells, those that a kernel here or in a library could be built for.
-static void find_isa(const char *root, char *isa, size_t size)
-{
-    static const char *const wanted[] = {
-        "sse4_2", "popcnt", "avx*", "f16c", "fma", "bmi1", "bmi2", "amx_*", "gfni", "asimd*", "fphp", "bf16", "i8mm", "sve*",
-        "sme", "sme2", "smei8i32", "neon", "vfpv4", "altivec", "vsx", "v"};
-    char all[8192], *save = NULL;
-    if (!sysfs_keyed_text(root, "/proc/cpuinfo", "flags", all, sizeof all))
-        sysfs_keyed_text(root, "/proc/cpuinfo", "Features", all, sizeof all);
-    size_t used = 0;
-    for (char *word = strtok_r(all, " ", &save); word; word = strtok_r(NULL, " ", &save)) {
-        bool match = false;
-        for (size_t i = 0; i < sizeof wanted / sizeof *wanted && !match; i++) {
-            const char *star = strchr(wanted[i], '*');
-            match = star ? !strncmp(word, wanted[i], (size_t)(star - wanted[i])) : !strcmp(word, wanted[i]);
-        }
-        if (match && used + strlen(word) + 2 < size)
-            used += (size_t)snprintf(isa + used, size - used, "%s%s", used ? " " : "", word);
-    }
-}
-
-static void find_own(struct topology *topology, const struct topology_source *source)
-{
-    struct topology_summary *sum = &topology->summary;
-    const char *root = source->root ? source->root : "";
-    char text[sizeof sum->cpu_model];
-    if (!*sum->cpu_model && sysfs_keyed_text(root, "/proc/cpuinfo", "model name", text, sizeof text))
-        copy_text(sum->cpu_model, sizeof sum->cpu_model, text);
-    find_hypervisor(root, sum->hypervisor, sizeof sum->hypervisor);
-    find_isa(root, topology->isa, sizeof topology->isa);
-    sum->quota_cpus = cgroup_cpu_quota(root, sum->quota_source, sizeof sum->quota_source);
-    sum->memory_limit_bytes = cgroup_memory_limit(root, NULL);
-    if (source->no_devices)
-        return;
-    gpu_look(root, &topology->gpus);
-    int pci = 0, gpus = 0;
-    for (int i = 0; i < topology->devices; i++) {
-        pci += !strcmp(topology->device[i].type, "pci");
-        gpus += !strcmp(topology->device[i].type, "gpu") || !strcmp(topology->device[i].type, "coprocessor");
-    }
-    if (!pci && topology->gpus.pci_devices > 0)
-        note(topology, "plugin missing: hwloc shows no PCI device, sysfs shows %d (hwloc's pci plugin, Debian: libhwloc-plugins)",
-             topology->gpus.pci_devices);
-    bool nvidia = false;
-    for (int i = 0; i < topology->gpus.count; i++)
-        nvidia |= !strcmp(topology->gpus.gpu[i].vendor, "NVIDIA");
-    if (topology->gpus.count && !gpus)
-        note(topology, "plugin missing: hwloc shows no GPU, %d seen otherwise (hwloc's %s plugin%s)", topology->gpus.count,
-             nvidia ? "cuda and nvml" : "opencl or rsmi", nvidia ? ", Debian: libhwloc-contrib-plugins" : "");
-    if (nvidia && !topology->gpus.nvml)
-        note(topology, "plugin missing: an NVIDIA device is there and libnvidia-ml.so.1 does not answer, so its memory is not known");
-    if (!strncmp(topology->gpus.verdict, "unknown", 7))
-        note(topology, "plugin missing: nothing here can tell whether there is a GPU (%s)", topology->gpus.verdict);
 }
 
 static void cut_with_binding(struct topology *topology, hwloc_topology_t hwloc)
@@ -344,42 +233,6 @@ static void cut_with_binding(struct topology *topology, hwloc_topology_t hwloc)
         for (int i = 0; i < topology->pus; i++)
             topology->pu[i].usable &= hwloc_bitmap_isset(set, (unsigned)topology->pu[i].os_index);
     hwloc_bitmap_free(set);
-}
-
-static void read_own(struct topology *topology, hwloc_topology_t hwloc)
-{
-    struct topology_summary *sum = &topology->summary;
-    const char *text = hwloc_obj_get_info_by_name(hwloc_get_root_obj(hwloc), info_name);
-    json_t *own = text ? json_loads(text, 0, NULL) : NULL;
-    snprintf(topology->gpus.verdict, sizeof topology->gpus.verdict, "unknown: not told");
-    topology->gpus.pci_devices = -1;
-    snprintf(sum->quota_source, sizeof sum->quota_source, "not told");
-    if (!json_is_object(own)) {
-        json_decref(own);
-        return;
-    }
-    const json_t *quota = json_object_get(own, "quota_cpus"), *memory = json_object_get(own, "memory_limit_bytes");
-    sum->quota_cpus = json_is_number(quota) ? json_number_value(quota) : NAN;
-    sum->memory_limit_bytes = json_is_number(memory) ? json_number_value(memory) : NAN;
-    copy_text(sum->quota_source, sizeof sum->quota_source, json_string_value(json_object_get(own, "quota_source")));
-    copy_text(sum->hypervisor, sizeof sum->hypervisor, json_string_value(json_object_get(own, "hypervisor")));
-    copy_text(topology->isa, sizeof topology->isa, json_string_value(json_object_get(own, "isa")));
-    if (!*sum->cpu_model)
-        copy_text(sum->cpu_model, sizeof sum->cpu_model, json_string_value(json_object_get(own, "cpu_model")));
-    gpu_report_parse(json_object_get(own, "gpus"), &topology->gpus);
-    const json_t *notes = json_object_get(own, "notes");
-    for (size_t i = 0; i < json_array_size(notes); i++)
-        if (json_string_value(json_array_get(notes, i)))
-            note(topology, "%s", json_string_value(json_array_get(notes, i)));
-    int usable[4096];
-    const char *list = json_string_value(json_object_get(own, "usable"));
-    int count = list ? index_list_parse(list, usable, sizeof usable / sizeof *usable) : -1;
-    for (int i = 0; count >= 0 && i < topology->pus; i++)
-        topology->pu[i].usable = false;
-    for (int i = 0; i < count; i++)
-        if (pu_at(topology, (unsigned)usable[i]) >= 0)
-            topology->pu[pu_at(topology, (unsigned)usable[i])].usable = true;
-    json_decref(own);
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -455,9 +308,9 @@ int topology_load(const struct topology_source *source, struct topology **out, c
     }
     if (topology->summary.this_machine) {
         cut_with_binding(topology, hwloc);
-        find_own(topology, source);
+        topology_own_find(topology, source);
     } else {
-        read_own(topology, hwloc);
+        topology_own_read(topology, hwloc_obj_get_info_by_name(hwloc_get_root_obj(hwloc), info_name));
     }
     summarize(topology);
     *out = topology;
@@ -484,21 +337,7 @@ int topology_save_xml(const struct topology *topology, const char *path, char *e
     hwloc_topology_t copy;
     if (hwloc_topology_dup(&copy, topology->hwloc))
         return refuse(-ENOMEM, error, error_size, "%s: out of memory", path);
-    const struct topology_summary *sum = &topology->summary;
-    char *usable = malloc((size_t)topology->pus * 12 + 1);
-    json_t *notes = json_array();
-    for (int i = 0; i < topology->notes; i++)
-        json_array_append_new(notes, json_string(topology->note[i]));
-    if (usable)
-        topology_pu_list(topology, 0, topology->pus, PUS_USABLE, usable, (size_t)topology->pus * 12 + 1);
-    json_t *own = usable ? json_pack("{ss ss ss ss ss so so so so}", "usable", usable, "cpu_model", sum->cpu_model,
-                                     "hypervisor", sum->hypervisor, "isa", topology->isa, "quota_source", sum->quota_source,
-                                     "quota_cpus", isnan(sum->quota_cpus) ? json_null() : json_real(sum->quota_cpus),
-                                     "memory_limit_bytes",
-                                     isnan(sum->memory_limit_bytes) ? json_null() : json_real(sum->memory_limit_bytes), "gpus",
-                                     gpu_report_json(&topology->gpus), "notes", notes)
-                         : NULL;
-    char *text = own ? json_dumps(own, JSON_COMPACT | JSON_ENSURE_ASCII) : NULL;
+    char *text = topology_own_write(topology);
     int status = 0;
     hwloc_obj_t root = hwloc_get_root_obj(copy);
     if (!text || (!hwloc_obj_get_info_by_name(root, info_name) && hwloc_obj_add_info(root, info_name, text)))
@@ -507,8 +346,6 @@ int topology_save_xml(const struct topology *topology, const char *path, char *e
         status = refuse(errno ? -errno : -EIO, error, error_size, "%s: cannot be written: %s", path,
                         errno ? strerror(errno) : "hwloc could not export it");
     free(text);
-    free(usable);
-    json_decref(own);
     hwloc_topology_destroy(copy);
     return status;
 }

@@ -66,4 +66,13 @@ void index_list_format(int *indices, size_t count, char *list, size_t size);
 // Reads "0-3,8" into at most `capacity` indices; the number of them, or -EINVAL, -ENOSPC.
 int index_list_parse(const char *list, int *indices, size_t capacity);
 
+// Text from a file of another machine may be anything; what is printed and put into JSON is plain ASCII in one line.
+void topology_copy_text(char *to, size_t size, const char *from);
+
+// What hwloc does not know: found on this machine; read from and written as the JSON that the XML's root object carries (text NULL:
+// there is none). The caller frees what is written; NULL when out of memory.
+void topology_own_find(struct topology *topology, const struct topology_source *source);
+void topology_own_read(struct topology *topology, const char *text);
+char *topology_own_write(const struct topology *topology);
+
 #endif

@@ -17,9 +17,9 @@ static const char usage[] =
     "  --synthetic DESCRIPTION  a machine made up, such as \"package:2 l3:1 core:4 pu:2\"\n"
     "  -o FILE.xml              also write it as hwloc XML\n";
 
-static int wrong(const char *problem)
+static int wrong(const char *problem, const char *word)
 {
-    fprintf(stderr, "llmsweep: topo: %s\n%s", problem, usage);
+    fprintf(stderr, "llmsweep: topo: %s%s\n%s", problem, word, usage);
     return 2;
 }
 
@@ -36,24 +36,31 @@ int command_topo(int argc, char **argv)
     const char *output = NULL;
     bool as_json = false;
     optind = 1;
-    for (int option; (option = getopt_long(argc, argv, "o:h", options, NULL)) != -1;)
+    opterr = 0;
+    for (int option; (option = getopt_long(argc, argv, ":o:h", options, NULL)) != -1;)
         switch (option) {
         case 'j': as_json = true; break;
         case 'x': source.xml = optarg; break;
         case 's': source.synthetic = optarg; break;
         case 'o': output = optarg; break;
         case 'h': fputs(usage, stdout); return 0;
-        default: fputs(usage, stderr); return 2;
+        case ':': return wrong("a value is missing behind ", argv[optind - 1]);
+        default: return wrong("unknown option ", argv[optind - 1]);
         }
     if (optind < argc)
-        return wrong("takes no argument besides its options");
+        return wrong("takes no argument besides its options: ", argv[optind]);
     if (source.xml && source.synthetic)
-        return wrong("--xml and --synthetic exclude each other");
+        return wrong("--xml and --synthetic exclude each other", "");
 
     char error[512];
     struct topology *topology;
     if (topology_load(&source, &topology, error, sizeof error)) {
         fprintf(stderr, "llmsweep: topo: %s\n", error);
+        return 2;
+    }
+    if (output && topology_save_xml(topology, output, error, sizeof error)) {
+        fprintf(stderr, "llmsweep: topo: %s\n", error);
+        topology_free(topology);
         return 2;
     }
     int code = 0;
@@ -72,10 +79,6 @@ int command_topo(int argc, char **argv)
         code = 3;
     if (code)
         fprintf(stderr, "llmsweep: topo: the topology cannot be printed\n");
-    if (!code && output && topology_save_xml(topology, output, error, sizeof error)) {
-        fprintf(stderr, "llmsweep: topo: %s\n", error);
-        code = 2;
-    }
     topology_free(topology);
     return code;
 }

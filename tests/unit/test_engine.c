@@ -289,9 +289,6 @@ static void test_providers(void **unused)
     make_tokens(tokens, PROMPT, 5);
     assert_int_equal(model_reference_logits(&model, tokens, PROMPT, expected), 0);
     for (enum provider provider = PROVIDER_OWN; provider < PROVIDER_COUNT; provider++) {
-        if (provider != PROVIDER_OWN && kernel_linear(&(struct weight_format){ .type = WEIGHT_F32, .bits = 32 }, ACTIVATION_F32, provider,
-                                                      NULL, 0) == NULL)
-            continue;
         struct setup setup = open_setup(&model, comm_world(), 0, &(struct choice){ "t2", .provider = provider, .batch = 1 });
         score(setup.engine, tokens, 1, PROMPT, got);
         assert_rows_close(got, expected, PROMPT, 1e-4, provider_name(provider));

@@ -99,13 +99,14 @@ static int handle(void *user, const char *section, const char *name, const char 
 int train_spec_read(struct train_spec *spec, const char *path, char *error, size_t error_size)
 {
     *spec = (struct train_spec){.curve = "training.csv", .checkpoint = "training.checkpoint", .output = "trained.gguf",
-                                .format = "f16", .sequences = 8, .length = 512, .epochs = 1, .learning_rate = 1e-3,
+                                .format = "f16", .sequences = 8, .epochs = 1, .learning_rate = 1e-3,
                                 .final_learning_rate = 1e-4, .beta1 = 0.9, .beta2 = 0.95, .epsilon = 1e-8,
                                 .weight_decay = 0.1, .clip = 1, .warmup = 100, .evaluate_every = 200, .evaluate_windows = 64,
                                 .seed = 1};
     int rc = shape_read(&spec->model, path, error, error_size);
     if (rc)
         return rc;
+    spec->length = spec->model.context < 512 ? spec->model.context : 512;
     struct reader reader = {.spec = spec};
     rc = ini_parse(path, handle, &reader);
     if (rc) {

@@ -77,6 +77,8 @@ struct packed_matrix;
 int packed_create(const struct weight_format *format, int rows, int columns, const float *weights,
                   const struct quantized_matrix *quantized, const uint8_t *mask, struct packed_matrix **packed);
 void packed_free(struct packed_matrix *packed);
+// Another one with the same contents. -ENOMEM.
+int packed_copy(const struct packed_matrix *packed, struct packed_matrix **copy);
 // Bytes that a kernel reads to use the whole matrix once: codes, masks, indices, scales, zero points, padding.
 size_t packed_bytes(const struct packed_matrix *packed);
 const struct weight_format *packed_format(const struct packed_matrix *packed);

@@ -2,6 +2,7 @@
 #include "kernels/onednn.h"
 
 #include <dnnl.h>
+#include <omp.h>
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -94,6 +95,9 @@ static struct matmul *find(const struct shape *shape)
 void onednn_matmul(bool bf16, int m, int n, int k, const void *x, size_t x_stride, const void *w, float *y, size_t y_stride)
 {
     const struct shape shape = {.bf16 = bf16, .m = m, .n = n, .k = k, .x_stride = x_stride, .y_stride = y_stride};
+    // The caller splits the work between its threads; a team of one is no parallel region to the library, so it is told.
+    const int threads = omp_get_max_threads();
+    omp_set_num_threads(1);
     const struct matmul *matmul = find(&shape);
     // The library takes no pointers to const, but only reads these.
     must(dnnl_memory_set_data_handle(matmul->x, (void *)(size_t)x));
@@ -103,6 +107,7 @@ void onednn_matmul(bool bf16, int m, int n, int k, const void *x, size_t x_strid
         {DNNL_ARG_SRC, matmul->x}, {DNNL_ARG_WEIGHTS, matmul->w}, {DNNL_ARG_DST, matmul->y}};
     must(dnnl_primitive_execute(matmul->primitive, stream, 3, arguments));
     must(dnnl_stream_wait(stream));
+    omp_set_num_threads(threads);
 }
 
 const char *onednn_version_text(void)

@@ -359,7 +359,7 @@ int packed_create(const struct weight_format *format, int rows, int columns, con
         return -ENOMEM;
     }
     packed->bytes = write_panels(&origin, packed, NULL) + 64;
-    packed->data = aligned_alloc(64, packed->bytes);
+    packed->data = aligned_alloc(64, align64(packed->bytes));
     if (packed->data == NULL) {
         packed_free(packed);
         return -ENOMEM;
@@ -368,6 +368,32 @@ int packed_create(const struct weight_format *format, int rows, int columns, con
     write_panels(&origin, packed, packed->data);
     count_weights(&origin, packed);
     *out = packed;
+    return 0;
+}
+
+static void *duplicate(const void *bytes, size_t size)
+{
+    void *copy = aligned_alloc(64, align64(size));
+    if (copy != NULL)
+        memcpy(copy, bytes, size);
+    return copy;
+}
+
+int packed_copy(const struct packed_matrix *packed, struct packed_matrix **out)
+{
+    struct packed_matrix *copy = malloc(sizeof(*copy));
+    if (copy == NULL)
+        return -ENOMEM;
+    *copy = *packed;
+    copy->data = packed->data != NULL ? duplicate(packed->data, packed->bytes) : NULL;
+    copy->offsets = packed->offsets != NULL ? duplicate(packed->offsets, (size_t)packed->panels * sizeof(*packed->offsets)) : NULL;
+    copy->row_major = packed->row_major != NULL ? duplicate(packed->row_major, packed->bytes) : NULL;
+    if ((copy->data == NULL) != (packed->data == NULL) || (copy->offsets == NULL) != (packed->offsets == NULL) ||
+        (copy->row_major == NULL) != (packed->row_major == NULL)) {
+        packed_free(copy);
+        return -ENOMEM;
+    }
+    *out = copy;
     return 0;
 }
 

@@ -23,6 +23,8 @@ static const char *read_mention(const char *text, size_t *row, const char **labe
 }
 
 void finding_plain(FILE *out, const char *text) {
+    if (text[0] == '-' && text[1] == ' ')
+        fputs("\n    ", out);
     while (*text) {
         size_t row;
         const char *label, *end, *after = read_mention(text, &row, &label, &end);

@@ -141,7 +141,10 @@ void say_no_gain(const struct subject *s) {
     if (!pairs)
         return;
     if (!nothing) {
-        fprintf(s->out, "It made every one of %zu pairs surely faster.", pairs);
+        if (pairs == 1)
+            fputs("There is one pair to compare, and pruning made it surely faster.", s->out);
+        else
+            fprintf(s->out, "Nowhere: it made all %zu pairs surely faster.", pairs);
         return;
     }
     fprintf(s->out, "In %zu of %zu pairs pruning gave no sure gain in speed.", nothing, pairs);

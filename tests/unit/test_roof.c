@@ -119,14 +119,14 @@ static void test_rate_is_amount_over_time(void **state) {
     struct roof_request request = {
         .threads = 1, .hot_bytes = 32 << 10, .isa = ROOF_SCALAR, .peaks = true, .seconds = 0.05};
     struct roof_peak_loop loop = roof_peak_loop(ROOF_SCALAR, ROOF_PEAK_FP32);
-    // On a busy machine the figure, a median, is below what the quickest of many short loops says; it is never above.
+    // The interval's upper end, as on a busy machine the median is well below what the quickest of many loops says.
     double rate = 0, seconds = INFINITY, ratio = 0;
     for (int attempt = 0; attempt < 5 && !(ratio > 0.8 && ratio < 1.25); attempt++) {
         struct roof roof;
         assert_int_equal(roof_measure(&request, &roof, error, sizeof error), 0);
         assert_true(isnan(roof.stream.estimate) && isnan(roof.int8.estimate) && isnan(roof.bf16.estimate));
         assert_false(roof.stream_large_enough);
-        rate = fmax(rate, roof.fp32.estimate);
+        rate = fmax(rate, roof.fp32.hi);
         for (int i = 0; i < 20; i++) {
             uint64_t begin = clock_now();
             volatile double result = loop.function(20000);
@@ -135,7 +135,7 @@ static void test_rate_is_amount_over_time(void **state) {
         }
         ratio = rate * seconds / (loop.operations * 20000);
     }
-    if (!(ratio > 0.05 && ratio < 1.25))
+    if (!(ratio > 0.3 && ratio < 1.25))
         fail_msg("the peak is %g of what a timed loop says", ratio);
 }
 

@@ -49,9 +49,19 @@ $(BUILD)/kernel_list.h: FORCE
 	@mkdir -p $(@D)
 	@printf 'KERNEL(%s)\n' $(notdir $(basename $(KERNEL_FILES))) > $@.new
 	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+# What was built from what, for --version and run.json. Rewritten only when it changes.
+$(BUILD)/version.h: FORCE
+	@mkdir -p $(@D)
+	@{ printf '#define BUILD_COMMIT "%s"\n' "$$(git describe --always --dirty --abbrev=12 2>/dev/null)"; \
+	   printf '#define BUILD_COMPILER "%s"\n' "$$($(CC) --version | head -1)"; \
+	   printf '#define BUILD_FLAGS "%s"\n' '$(strip $(OPT) $(SANITIZE))'; \
+	   printf '#define BUILD_LIBRARIES'; \
+	   for p in $(PACKAGES); do printf ' {"%s", "%s"},' $$p "$$(pkg-config --modversion $$p)"; done; echo; } > $@.new
+	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 .PHONY: FORCE
 FORCE:
 $(BUILD)/kernels/registry.o: $(BUILD)/kernel_list.h
+$(BUILD)/bench/commands/sweep.o: $(BUILD)/version.h
 
 # Files that the program carries inside.
 $(BUILD)/bench/report/assets.o: $(wildcard scripts/plot/*.gp) bench/report/page.css bench/report/page.js

@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "harness/topology.h"
+
 enum { CELLS_MAX = 1000000 };
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -106,9 +108,44 @@ static int name_cell(struct plan *plan, struct plan_cell *cell, char *error, siz
     return result;
 }
 
+// Whether the machine can hold the layout. What was found is kept: placing costs more than everything else about a cell.
+static enum cell_status judge_layout(struct plan *plan, const struct cell *cell, char *reason, size_t reason_size) {
+    const char *word;
+    int ranks, threads;
+    plan->workload->layout(cell, &word, &ranks, &threads);
+    for (size_t i = 0; i < plan->layout_count; i++)
+        if (!strcmp(plan->layouts[i].word, word)) {
+            snprintf(reason, reason_size, "%s", plan->layouts[i].reason);
+            return *reason ? CELL_SKIPPED : CELL_OK;
+        }
+    struct plan_layout *grown = realloc(plan->layouts, (plan->layout_count + 1) * sizeof *grown);
+    if (!grown) {
+        snprintf(reason, reason_size, "out of memory");
+        return CELL_SKIPPED;
+    }
+    plan->layouts = grown;
+    struct plan_layout *layout = &grown[plan->layout_count++];
+    *layout = (struct plan_layout){.word = word, .ranks = ranks, .threads = threads};
+    if (ranks > 1 && plan->limits.no_launcher) {
+        snprintf(layout->reason, sizeof layout->reason, "%s", plan->limits.no_launcher);
+        plan->launcher_missing = true;
+    } else if (plan->limits.topology) {
+        struct placement placement = {0};
+        char why[256] = "";
+        unsigned flags = plan->limits.oversubscribe ? PLACE_OVERSUBSCRIBE : 0;
+        if (topology_place(plan->limits.topology, ranks, threads, flags, &placement, why, sizeof why))
+            snprintf(layout->reason, sizeof layout->reason, "%s: %s", word, why);
+        else
+            placement_free(&placement);
+    }
+    return judge_layout(plan, cell, reason, reason_size);
+}
+
 static int judge_cell(struct plan *plan, struct plan_cell *cell) {
     char reason[512] = "";
     cell->status = plan->workload->legal(plan->state, &cell->cell, reason, sizeof reason);
+    if (cell->status == CELL_OK)
+        cell->status = judge_layout(plan, &cell->cell, reason, sizeof reason);
     if (cell->status == CELL_OK) {
         plan->workload->estimate(plan->state, &cell->cell, &cell->estimate);
         if (cell->estimate.bytes > plan->limits.memory_bytes) {
@@ -141,6 +178,8 @@ static int add_cell(struct plan *plan, const struct sweep *sweep, const size_t *
     *cell = (struct plan_cell){.sweep = sweep};
     for (size_t i = 0; i < plan->workload->axis_count; i++)
         cell->cell.value[i] = sweep->axes[i].value[place[sweep->group[i]]];
+    if (plan->workload->settle)
+        plan->workload->settle(&cell->cell);
     int result = name_cell(plan, cell, error, error_size);
     if (result || (result = set_add(names, cell->cell.name, &fresh)) || !fresh)
         return result;
@@ -234,6 +273,7 @@ void plan_free(struct plan *plan) {
     for (size_t i = 0; i < plan->count; i++)
         free(plan->cells[i].reason);
     free(plan->cells);
+    free(plan->layouts);
     record_free(&plan->identity);
     if (plan->state)
         plan->workload->plan_close(plan->state);

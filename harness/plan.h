@@ -3,6 +3,7 @@
 #ifndef LLMSWEEP_PLAN_H
 #define LLMSWEEP_PLAN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "harness/spec.h"
@@ -16,6 +17,12 @@ struct plan_cell {
     struct estimate estimate;
 };
 
+struct plan_layout {
+    const char *word;
+    int ranks, threads;
+    char reason[320]; // why it cannot be started here; empty when it can
+};
+
 struct plan {
     const struct spec *spec;
     const struct workload *workload;
@@ -25,6 +32,9 @@ struct plan {
     size_t count, runnable;
     double seconds; // all of it, roughly
     uint64_t bytes; // the largest cell's
+    struct plan_layout *layouts;
+    size_t layout_count;
+    bool launcher_missing; // some cells are skipped for want of a launcher
     struct record identity; // of every model and text that takes part
 };
 

@@ -13,16 +13,13 @@
 #include "harness/settings.h"
 
 struct comm_group;
+struct topology;
 
 struct axis {
     const char *name, *fallback, *help;
     bool by_identity; // what the value names (a file's content) enters a cell's hash, not its spelling
     // Checks one value and writes the one way in which it is spelled ("0.5" → "50%"). -EINVAL and a reason that lists what is known.
     int (*canonical)(const char *word, char *value, size_t size, char *reason, size_t reason_size);
-};
-
-struct column {
-    const char *name, *unit, *help;
 };
 
 // One cell: a canonical value for every axis of the workload, in its order.
@@ -34,9 +31,12 @@ struct cell {
 
 // What a worker is to run on, as far as planning asks: counted inside the cpuset, quota and memory that this process was given.
 struct machine_limits {
-    int cores, threads; // physical cores and hardware threads allowed
-    uint64_t memory_bytes;      // free now, or what the cgroup leaves
-    uint64_t last_cache_bytes;
+    int cores;                       // that threads are placed on, one each
+    uint64_t memory_bytes;           // free now, or what the cgroup leaves
+    uint64_t cache_bytes;            // last level; 0 = not known
+    const struct topology *topology; // layouts must fit on it; NULL = any does
+    bool oversubscribe;              // ... unless threads may share a core
+    const char *no_launcher;         // why no layout of several ranks can be started; NULL where they can
 };
 
 // What a cell will take, roughly.
@@ -68,12 +68,24 @@ struct sample_set {
     size_t steps;
 };
 
-// Bandwidth and peaks that were measured beside the cell, by its layout's worker; 0 = not measured.
+// Bandwidth and peaks that were measured beside the cell by its layout's worker, all ranks together, medians over the rounds; NaN = not
+// measured. Bytes/s and operations/s (a multiply-add counts as two).
 struct measured_roof {
-    double read_gbs;      // over a working set of the cell's size
-    double read_dram_gbs; // over more than four times the last-level cache
-    double f32_gflops, int8_gops, bf16_gflops;
+    double stream;     // reading more than four times the last-level cache
+    double hot;        // reading a working set of this cell's size again and again
+    double fp32, int8, bf16;
 };
+
+// Where a worker's rank stands.
+struct worker_context {
+    struct comm_group *world;
+    int rank, ranks, threads;
+    const struct topology *topology;
+    const int *pus; // (threads)
+    bool oversubscribed;
+};
+// Binds the calling thread to its place; context is a worker_context. 0 or -errno.
+int worker_bind(void *context, int thread);
 
 // Called by the worker around each phase of a counter pass; NULL in a timed sample.
 struct phase_hooks {
@@ -88,7 +100,7 @@ struct workload {
     size_t axis_count;
     const struct setting *settings;
     size_t setting_count;
-    const struct column *columns; // of cells.csv, in order; "cell status reason" come first
+    const char *const *columns; // of cells.csv, in order; "cell status reason" come first; results/README.md explains them
     size_t column_count;
     const char *phases[WORKLOAD_PHASES];
     int phase_count;
@@ -98,6 +110,8 @@ struct workload {
     int (*plan_open)(const struct settings *settings, const struct machine_limits *limits, void **plan, char *error,
                      size_t error_size);
     void (*plan_close)(void *plan);
+    // Replaces values that say "choose for me" by what they mean beside the others; NULL: there are none.
+    void (*settle)(struct cell *cell);
     // Names what a cell is about beside its axes (hashes of model and text): enters its hash and goes to run.json. -errno with a line
     // where it cannot be read.
     int (*identity)(void *plan, const struct cell *cell, struct record *identity, char *error, size_t error_size);
@@ -118,7 +132,7 @@ struct workload {
 
     // --- worker; collective over the ranks of its layout: each rank makes the same calls in the same order ---
     // `facts` of any function are columns, as far as they have a column's name; others are the workload's own, for summarise.
-    int (*open)(const struct settings *settings, const char *layout, struct comm_group *world, void **state, char *error,
+    int (*open)(const struct settings *settings, const char *layout, const struct worker_context *context, void **state, char *error,
                 size_t error_size);
     void (*close)(void *state);
     // Builds the cell's variant if it is not kept already, and readies its buffers. -ENOTSUP: no kernel; -ENOMEM.
@@ -127,7 +141,8 @@ struct workload {
     int (*sample)(void *state, const struct phase_hooks *hooks, struct sample *sample, char *error, size_t error_size);
     // Checks what the timed runs produced. -EBADMSG with a line that begins with "diverged:" if it is wrong.
     int (*verify)(void *state, struct record *facts, char *error, size_t error_size);
-    // Memory, placement, traffic, bytes and operations a token of the prepared cell.
+    // Memory, traffic, bytes and operations a token of the prepared cell. "working_set": bytes that a step reads, all ranks together, which
+    // the worker measures the roof's bandwidth over; "kept_bytes": what this rank holds for other cells.
     int (*facts)(void *state, struct record *facts, char *error, size_t error_size);
     // Judges the prepared cell's variant (quality columns).
     int (*quality)(void *state, struct record *facts, char *error, size_t error_size);

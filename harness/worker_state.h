@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: MIT
+// What the parts of a worker share: worker.c (protocol and sampling), worker_measure.c (counters and roof).
+#ifndef LLMSWEEP_WORKER_STATE_H
+#define LLMSWEEP_WORKER_STATE_H
+
+#include "harness/roof.h"
+#include "harness/sampler.h"
+#include "harness/topology.h"
+#include "harness/workload.h"
+
+struct counters;
+struct json_t;
+
+// A cell's sampler lives as long as the worker, so that its stop rule sees the samples of all rounds.
+struct cell_sampler {
+    char name[17];
+    size_t min_samples;
+    struct sampler sampler;
+};
+
+enum { ROOF_SIZES = 48 }; // one for each power of two
+
+struct worker {
+    const struct workload *workload;
+    struct worker_context context;
+    struct settings *settings;
+    struct topology *topology;
+    struct placement placement;
+    void *state;    // the workload's
+    int out;        // where replies go
+    uint64_t epoch; // clock_now() when the run began
+    struct cell_sampler *samplers;
+    size_t sampler_count;
+    struct counters *counters; // NULL: not opened yet
+    char counted[512];         // what they count
+    // The roof of this round.
+    json_int_t roof_round;
+    bool roof_known;
+    double stream, fp32, int8, bf16;
+    double hot[ROOF_SIZES]; // by the working set's power of two; 0 = not yet measured
+};
+
+// The largest error of all ranks, with its line; collective.
+int worker_agree(struct worker *worker, int code, char *error, size_t error_size);
+// Runs the prepared cell once for every counter pass. *counted: an array of {phase, event, value, status, reason, work}, NULL when counters
+// are off. Collective.
+int worker_count(struct worker *worker, const struct json_t *command, struct json_t **counted, char *error, size_t error_size);
+// The roof of the round that the command names, measuring what was not yet measured in it. *roof: {stream, hot, fp32, int8, bf16} or NULL.
+// Collective.
+int worker_roof(struct worker *worker, const struct json_t *command, double working_set, struct json_t **roof, char *error,
+                size_t error_size);
+void worker_state_free(struct worker *worker);
+
+#endif

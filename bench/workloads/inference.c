@@ -1,0 +1,519 @@
+// SPDX-License-Identifier: MIT
+#include "bench/workloads/inference.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "bench/model/corpus.h"
+#include "bench/model/engine.h"
+#include "bench/model/shape.h"
+#include "bench/workloads/workloads.h"
+#include "harness/roof.h"
+#include "harness/stats.h"
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Axes
+
+static int check_integer(const char *what, const char *word, long low, long high, char *value, size_t size, char *reason,
+                         size_t reason_size) {
+    char *end;
+    long number = strtol(word, &end, 10);
+    if (*end || end == word || number < low || number > high) {
+        snprintf(reason, reason_size, "%s = '%.40s' is not a whole number within %ld and %ld", what, word, low, high);
+        return -EINVAL;
+    }
+    snprintf(value, size, "%ld", number);
+    return 0;
+}
+
+static int check_choice(const char *what, const char *word, const char *const *known, size_t count, char *value, size_t size,
+                        char *reason, size_t reason_size) {
+    for (size_t i = 0; i < count; i++)
+        if (!strcmp(word, known[i])) {
+            snprintf(value, size, "%s", word);
+            return 0;
+        }
+    word_unknown(what, word, known, count, reason, reason_size);
+    return -EINVAL;
+}
+#define CHOICE(what, ...)                                                                                                       \
+    static const char *const known[] = {__VA_ARGS__};                                                                           \
+    return check_choice(what, word, known, sizeof known / sizeof *known, value, size, reason, reason_size)
+
+static int canonical_model(const char *word, char *value, size_t size, char *reason, size_t reason_size) {
+    if (strlen(word) >= size) {
+        snprintf(reason, reason_size, "model: the path is longer than %zu characters", size - 1);
+        return -EINVAL;
+    }
+    strcpy(value, word);
+    return 0;
+}
+static int canonical_prune(const char *word, char *value, size_t size, char *reason, size_t reason_size) {
+    struct variant_recipe recipe = {0};
+    int result = recipe_parse_prune(word, &recipe, reason, reason_size);
+    if (!result)
+        recipe_prune_name(&recipe, value, size);
+    return result;
+}
+static int canonical_format(const char *word, char *value, size_t size, char *reason, size_t reason_size) {
+    struct weight_format format;
+    int result = weight_format_parse(word, &format, reason, reason_size);
+    if (!result)
+        weight_format_name(&format, value, size);
+    return result;
+}
+static int canonical_act(const char *word, char *value, size_t size, char *reason, size_t reason_size) {
+    CHOICE("activations", "auto", "f32", "q8");
+}
+static int canonical_kv(const char *word, char *value, size_t size, char *reason, size_t reason_size) {
+    CHOICE("KV cache format", "f32", "bf16", "q8", "q4");
+}
+static int canonical_batch(const char *word, char *value, size_t size, char *reason, size_t reason_size) {
+    return check_integer("batch", word, 1, 65536, value, size, reason, reason_size);
+}
+static int canonical_prompt(const char *word, char *value, size_t size, char *reason, size_t reason_size) {
+    return check_integer("prompt", word, 1, 1 << 20, value, size, reason, reason_size);
+}
+static int canonical_gen(const char *word, char *value, size_t size, char *reason, size_t reason_size) {
+    // The prefill gives the first token: two are the fewest that have a time between them.
+    return check_integer("gen", word, 2, 1 << 20, value, size, reason, reason_size);
+}
+static int canonical_layout(const char *word, char *value, size_t size, char *reason, size_t reason_size) {
+    struct layout layout;
+    int result = layout_parse(word, &layout, reason, reason_size);
+    if (!result)
+        layout_name(&layout, value, size);
+    return result;
+}
+static int canonical_provider(const char *word, char *value, size_t size, char *reason, size_t reason_size) {
+    CHOICE("provider", "own", "openblas", "onednn");
+}
+static int canonical_isa(const char *word, char *value, size_t size, char *reason, size_t reason_size) {
+    CHOICE("instruction set", "auto", "scalar", "avx2", "avx512", "avx512vnni", "avx512bf16");
+}
+static int canonical_device(const char *word, char *value, size_t size, char *reason, size_t reason_size) {
+    CHOICE("device", "cpu");
+}
+
+static const struct axis axes[INFERENCE_AXES] = {
+    [AXIS_MODEL] = {"model", "bench/models/embedded.gguf", "a .gguf file, or a shape from bench/models/shapes/", true, canonical_model},
+    [AXIS_PRUNE] = {"prune", "none", "none, 50% (by magnitude), global:50%, 2:4, 4:8, b16x4:50%", false, canonical_prune},
+    [AXIS_FORMAT] = {"format", "f32", "f32 bf16 q16 q8g32 q6g32 q5g32 q4g32 q3g32 q2g32 q4c; a behind it: asymmetric", false,
+                     canonical_format},
+    [AXIS_ACT] = {"act", "auto", "activations: f32, q8, or auto: q8 for weights of 8 bits and fewer", false, canonical_act},
+    [AXIS_KV] = {"kv", "f32", "the KV cache", false, canonical_kv},
+    [AXIS_BATCH] = {"batch", "1", "sequences in flight over the whole layout", false, canonical_batch},
+    [AXIS_PROMPT] = {"prompt", "128", "tokens before the first generated one", false, canonical_prompt},
+    [AXIS_GEN] = {"gen", "32", "tokens generated for each sequence", false, canonical_gen},
+    [AXIS_LAYOUT] = {"layout", "t1", "t2 (threads), dp2 (replicas), tp2 (shards), pp2 (stages), dp2.tp2.t4", false, canonical_layout},
+    [AXIS_PROVIDER] = {"provider", "own", "who computes dense f32 and bf16", false, canonical_provider},
+    [AXIS_ISA] = {"isa", "auto", "the highest instruction set to use", false, canonical_isa},
+    [AXIS_DEVICE] = {"device", "cpu", "what computes", false, canonical_device},
+};
+
+static const struct setting settings[] = {
+    {"text", SETTING_TEXT, "", 0, 0, NULL, false, false, "a text to measure quality on; empty: WordNet's held-out glosses"},
+    {"quality_tokens", SETTING_INTEGER, "8192", 0, 1e9, NULL, true, false,
+     "tokens of it to use; 0: no quality is measured"},
+};
+
+// As results/README.md has them; new ones go to the end.
+static const char *const columns[] = {
+    "cell", "status", "reason", "model", "method", "prune_ratio", "sparsity", "format", "bits_per_weight", "act",
+    "kv", "batch", "prompt", "gen", "layout", "ranks", "threads", "provider", "isa", "device", "prefill_tps",
+    "prefill_tps_lo", "prefill_tps_hi", "decode_tps", "decode_tps_lo", "decode_tps_hi", "ttft_ms_p50",
+    "ttft_ms_p90", "ttft_ms_p99", "itl_ms_p50", "itl_ms_p90", "itl_ms_p99", "samples", "warmup", "weight_bytes",
+    "kv_bytes", "peak_rss_bytes", "ppl", "ppl_se", "dlnppl", "dlnppl_se", "kld", "kld_se", "kld_p99", "top1",
+    "flips", "bytes_per_token", "flops_per_token", "roof_tps", "roof_fraction", "steal_pct", "ctx_switches",
+    "freq_mhz", "load", "status_noise", "prune", "stop", "rounds", "verified", "tokens_hash", "quality_tokens",
+    "quality_layout", "cores", "bytes_sent", "comm_share", "peak_rank_rss_bytes", "roof_gbs", "roof_note", "kernel",
+    "note",
+};
+
+int inference_cell_read(const struct cell *cell, struct inference_cell *read, char *reason, size_t reason_size) {
+    *read = (struct inference_cell){.model = cell->value[AXIS_MODEL],
+                                    .batch = atoi(cell->value[AXIS_BATCH]),
+                                    .prompt = atoi(cell->value[AXIS_PROMPT]),
+                                    .gen = atoi(cell->value[AXIS_GEN])};
+    int result = recipe_parse(cell->value[AXIS_PRUNE], NULL, cell->value[AXIS_FORMAT], &read->recipe, reason, reason_size);
+    if (!result)
+        result = layout_parse(cell->value[AXIS_LAYOUT], &read->layout, reason, reason_size);
+    if (!result)
+        result = activation_parse(cell->value[AXIS_ACT], &read->activation);
+    if (!result)
+        result = provider_parse(cell->value[AXIS_PROVIDER], &read->provider);
+    if (!strcmp(cell->value[AXIS_ISA], "auto"))
+        read->isa = isa_current();
+    else if (!result)
+        result = isa_parse(cell->value[AXIS_ISA], &read->isa);
+    return result;
+}
+
+static void settle(struct cell *cell) {
+    struct weight_format format;
+    char reason[256];
+    if (!strcmp(cell->value[AXIS_ACT], "auto") && !weight_format_parse(cell->value[AXIS_FORMAT], &format, reason, sizeof reason))
+        cell->value[AXIS_ACT] = format.type == WEIGHT_QUANTIZED && format.bits <= 8 ? "q8" : "f32";
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// The plan: dimensions and hashes of the models that take part.
+
+struct known_model {
+    char path[WORKLOAD_VALUE];
+    struct model_config config;
+    uint64_t weights_hash, text_hash;
+    bool has_quality;
+};
+
+struct inference_plan {
+    const struct machine_limits *limits;
+    const char *text; // NULL: the glosses
+    size_t quality_tokens;
+    struct known_model *models;
+    size_t count;
+};
+
+static int plan_open(const struct settings *given, const struct machine_limits *limits, void **plan, char *error, size_t error_size) {
+    struct inference_plan *made = calloc(1, sizeof *made);
+    if (!made) {
+        snprintf(error, error_size, "out of memory");
+        return -ENOMEM;
+    }
+    made->limits = limits;
+    made->text = *settings_text(given, "text") ? settings_text(given, "text") : NULL;
+    made->quality_tokens = (size_t)settings_number(given, "quality_tokens");
+    *plan = made;
+    return 0;
+}
+
+static void plan_close(void *plan) {
+    struct inference_plan *inference = plan;
+    free(inference->models);
+    free(inference);
+}
+
+static bool has_suffix(const char *text, const char *suffix) {
+    size_t length = strlen(text), end = strlen(suffix);
+    return length >= end && !strcmp(text + length - end, suffix);
+}
+
+static uint64_t hash_config(const struct model_config *config) {
+    char text[400];
+    int length = snprintf(text, sizeof text, "%d %d %d %d %d %d %d %d %.9g %.9g %d %d", config->vocab, config->d_model, config->layers,
+                          config->heads, config->kv_heads, config->head_dim, config->ffn, config->context, (double)config->rope_theta,
+                          (double)config->norm_eps, config->rope_style, config->tied_embeddings);
+    uint64_t hash = 0xcbf29ce484222325;
+    for (int i = 0; i < length; i++)
+        hash = (hash ^ (unsigned char)text[i]) * 0x100000001b3;
+    return hash;
+}
+
+// What a process that may load whole models and texts tells one that must stay small.
+struct inspection {
+    int result;
+    struct known_model model;
+    char error[512];
+};
+
+static void inspect_here(const struct inference_plan *plan, struct inspection *found) {
+    struct model model = {0};
+    found->result = model_load(&model, found->model.path, found->error, sizeof found->error);
+    if (found->result)
+        return;
+    found->model.config = model.config;
+    found->model.weights_hash = model.weights_hash;
+    found->model.has_quality = plan->quality_tokens && model.tokenizer && !model.shape_only;
+    if (found->model.has_quality) {
+        int32_t *ids = NULL;
+        size_t count;
+        found->result = corpus_heldout(&model, plan->text, TOKENS_MIN, &ids, &count, &found->model.text_hash, found->error,
+                                       sizeof found->error);
+        free(ids);
+        size_t window = model.config.context < QUALITY_WINDOW ? (size_t)model.config.context : QUALITY_WINDOW;
+        if (!found->result && count < window) {
+            found->result = -EINVAL;
+            snprintf(found->error, sizeof found->error, "%s: %zu tokens are too short a text to measure quality on; it needs %zu",
+                     plan->text ? plan->text : "the held-out glosses", count, window);
+        }
+    }
+    model_free(&model);
+}
+
+// In a child: the driver's memory stays small, and a hostile file costs the child only.
+static void inspect(const struct inference_plan *plan, struct inspection *found) {
+    int ends[2];
+    size_t got = 0;
+    if (pipe(ends)) {
+        found->result = -errno;
+        snprintf(found->error, sizeof found->error, "%s: %s", found->model.path, strerror(errno));
+        return;
+    }
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0) {
+        inspect_here(plan, found);
+        ssize_t wrote = write(ends[1], found, sizeof *found);
+        _exit(wrote == (ssize_t)sizeof *found ? 0 : 1);
+    }
+    close(ends[1]);
+    for (ssize_t part = 1; child > 0 && part > 0 && got < sizeof *found; got += part > 0 ? (size_t)part : 0)
+        part = read(ends[0], (char *)found + got, sizeof *found - got);
+    close(ends[0]);
+    int status = 0;
+    if (child > 0)
+        waitpid(child, &status, 0);
+    if (got == sizeof *found)
+        return;
+    found->result = -EIO;
+    snprintf(found->error, sizeof found->error, "%s: the process that looked into it %s %d", found->model.path,
+             WIFSIGNALED(status) ? "was killed by signal" : "ended with code", WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+}
+
+static const struct known_model *find_model(const struct inference_plan *plan, const char *path) {
+    for (size_t i = 0; i < plan->count; i++)
+        if (!strcmp(plan->models[i].path, path))
+            return &plan->models[i];
+    return NULL;
+}
+
+static int identity(void *state, const struct cell *cell, struct record *identity_record, char *error, size_t error_size) {
+    struct inference_plan *plan = state;
+    const char *path = cell->value[AXIS_MODEL];
+    const struct known_model *model = find_model(plan, path);
+    if (!model) {
+        struct inspection found = {0};
+        snprintf(found.model.path, sizeof found.model.path, "%s", path);
+        if (has_suffix(path, ".ini")) {
+            found.result = shape_read(&found.model.config, path, found.error, sizeof found.error);
+            found.model.weights_hash = hash_config(&found.model.config);
+        } else
+            inspect(plan, &found);
+        if (found.result) {
+            snprintf(error, error_size, "%s", found.error);
+            return found.result;
+        }
+        struct known_model *grown = realloc(plan->models, (plan->count + 1) * sizeof *grown);
+        if (!grown) {
+            snprintf(error, error_size, "out of memory");
+            return -ENOMEM;
+        }
+        plan->models = grown;
+        grown[plan->count] = found.model;
+        model = &grown[plan->count++];
+    }
+    record_set(identity_record, "weights_hash", "%016" PRIx64, model->weights_hash);
+    if (model->has_quality)
+        record_set(identity_record, "text_hash", "%016" PRIx64, model->text_hash);
+    return 0;
+}
+
+static enum cell_status legal(void *state, const struct cell *cell, char *reason, size_t reason_size) {
+    const struct inference_plan *plan = state;
+    const struct known_model *model = find_model(plan, cell->value[AXIS_MODEL]);
+    struct inference_cell read;
+    char why[300] = "";
+    if (inference_cell_read(cell, &read, reason, reason_size))
+        return CELL_SKIPPED;
+    if (layout_check(&read.layout, &model->config, &read.recipe.format, read.batch, reason, reason_size))
+        return CELL_SKIPPED;
+    if (read.prompt + read.gen > model->config.context) {
+        snprintf(reason, reason_size, "prompt %d and gen %d are more than the model's context of %d", read.prompt, read.gen,
+                 model->config.context);
+        return CELL_SKIPPED;
+    }
+    if (read.isa > isa_detect()) {
+        snprintf(reason, reason_size, "this CPU has no %s (it goes up to %s)", isa_name(read.isa), isa_name(isa_detect()));
+        return CELL_SKIPPED;
+    }
+    if (strcmp(cell->value[AXIS_KV], "f32")) {
+        snprintf(reason, reason_size, "no kernel reads a %s KV cache (there is: f32)", cell->value[AXIS_KV]);
+        return CELL_UNSUPPORTED;
+    }
+    enum isa before = isa_current();
+    isa_limit(read.isa);
+    const struct kernel *kernel = kernel_linear(&read.recipe.format, read.activation, read.provider, why, sizeof why);
+    isa_limit(before);
+    if (!kernel) {
+        snprintf(reason, reason_size, "%s", why);
+        return CELL_UNSUPPORTED;
+    }
+    return CELL_OK;
+}
+
+// Rates that a core of today reaches or beats, for estimates only: memory at 10 GB/s, arithmetic at 25 GFLOP/s, a weight compressed in
+// 60 ns, one drawn at random in 15 ns.
+static void estimate(void *state, const struct cell *cell, struct estimate *result) {
+    const struct inference_plan *plan = state;
+    const struct known_model *model = find_model(plan, cell->value[AXIS_MODEL]);
+    struct inference_cell read;
+    struct engine_estimate engine;
+    char reason[256];
+    *result = (struct estimate){0};
+    if (inference_cell_read(cell, &read, reason, sizeof reason))
+        return;
+    engine_estimate(&model->config, &read.recipe, &read.layout, read.batch, read.prompt, read.gen, &engine);
+    double cores = fmin(plan->limits->cores, layout_ranks(&read.layout) * read.layout.threads);
+    double step = fmax(engine.bytes_per_token * read.batch / (10e9 * cores), engine.flops_per_token * read.batch / (25e9 * cores));
+    double weights = (double)model->config.layers * (4.0 * model->config.d_model * model->config.d_model +
+                                                     3.0 * model->config.d_model * model->config.ffn) +
+                     (double)model->config.vocab * model->config.d_model;
+    result->sample_seconds = engine.prefill_flops / (25e9 * cores) + step * (read.gen - 1);
+    result->prepare_seconds = weights * 60e-9 + (has_suffix(cell->value[AXIS_MODEL], ".ini") ? weights * 15e-9 : 0);
+    result->quality_seconds = model->has_quality ? (double)plan->quality_tokens * engine.flops_per_token / (25e9 * cores) : 0;
+    result->bytes = (uint64_t)engine.peak_bytes;
+    result->variant_bytes = (uint64_t)engine.weight_bytes;
+}
+
+static void describe(void *state, const struct cell *cell, struct record *row) {
+    const struct known_model *model = find_model(state, cell->value[AXIS_MODEL]);
+    struct inference_cell read;
+    char reason[256], word[80];
+    record_set(row, "model", "%s", model->config.name);
+    bool known = !inference_cell_read(cell, &read, reason, sizeof reason);
+    if (known) {
+        record_set(row, "method", "%s", recipe_method_name(&read.recipe));
+        record_real(row, "prune_ratio", read.recipe.ratio);
+        weight_format_name(&read.recipe.format, word, sizeof word);
+    }
+    record_set(row, "format", "%s", known ? word : cell->value[AXIS_FORMAT]);
+    record_set(row, "act", "%s", cell->value[AXIS_ACT]);
+    record_set(row, "kv", "%s", cell->value[AXIS_KV]);
+    record_set(row, "batch", "%s", cell->value[AXIS_BATCH]);
+    record_set(row, "prompt", "%s", cell->value[AXIS_PROMPT]);
+    record_set(row, "gen", "%s", cell->value[AXIS_GEN]);
+    record_set(row, "layout", "%s", cell->value[AXIS_LAYOUT]);
+    if (known) {
+        record_set(row, "ranks", "%d", layout_ranks(&read.layout));
+        record_set(row, "threads", "%d", read.layout.threads);
+    }
+    record_set(row, "provider", "%s", cell->value[AXIS_PROVIDER]);
+    record_set(row, "isa", "%s", known ? isa_name(read.isa) : cell->value[AXIS_ISA]);
+    record_set(row, "device", "%s", cell->value[AXIS_DEVICE]);
+    record_set(row, "prune", "%s", cell->value[AXIS_PRUNE]);
+}
+
+static void layout_of(const struct cell *cell, const char **word, int *ranks, int *threads) {
+    struct layout layout = {1, 1, 1, 1};
+    char reason[256];
+    *word = cell->value[AXIS_LAYOUT];
+    layout_parse(*word, &layout, reason, sizeof reason);
+    *ranks = layout_ranks(&layout);
+    *threads = layout.threads;
+}
+
+static void variant_key(const struct cell *cell, char *key, size_t size) {
+    snprintf(key, size, "%s|%s|%s", cell->value[AXIS_MODEL], cell->value[AXIS_PRUNE], cell->value[AXIS_FORMAT]);
+}
+
+static void quality_key(void *state, const struct cell *cell, char *key, size_t size) {
+    const struct known_model *model = find_model(state, cell->value[AXIS_MODEL]);
+    *key = '\0';
+    if (model->has_quality)
+        snprintf(key, size, "%s|%s|%s|%s|%s|%s|%s", cell->value[AXIS_MODEL], cell->value[AXIS_PRUNE], cell->value[AXIS_FORMAT],
+                 cell->value[AXIS_ACT], cell->value[AXIS_KV], cell->value[AXIS_PROVIDER], cell->value[AXIS_ISA]);
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Columns from samples
+
+static double rate_columns(const struct sample_set *samples, int phase, const char *name, struct record *row) {
+    double *rates = malloc((samples->count + 1) * sizeof *rates);
+    struct stats_interval interval;
+    char column[40];
+    double half_width = INFINITY;
+    for (size_t i = 0; rates && i < samples->count; i++)
+        rates[i] = (double)samples->phase[phase].work[i] * 1e9 / (double)samples->phase[phase].ns[i];
+    if (rates && !stats_median_ci(rates, samples->count, 0.95, &interval)) {
+        record_real(row, name, interval.estimate);
+        snprintf(column, sizeof column, "%s_lo", name);
+        record_real(row, column, interval.lo);
+        snprintf(column, sizeof column, "%s_hi", name);
+        record_real(row, column, interval.hi);
+        if (interval.coverage >= 0.95 - 1e-9)
+            half_width = (interval.hi - interval.lo) / 2 / interval.estimate;
+    }
+    free(rates);
+    return half_width;
+}
+
+static void percentile_columns(const uint64_t *ns, size_t count, const char *name, struct record *row) {
+    static const int percents[] = {50, 90, 99};
+    double *milliseconds = malloc((count + 1) * sizeof *milliseconds), value;
+    char column[40];
+    for (size_t i = 0; milliseconds && i < count; i++)
+        milliseconds[i] = (double)ns[i] / 1e6;
+    for (int i = 0; i < 3 && milliseconds; i++) {
+        snprintf(column, sizeof column, "%s_p%d", name, percents[i]);
+        if (!stats_quantile(milliseconds, count, percents[i] / 100.0, &value))
+            record_real(row, column, value);
+    }
+    free(milliseconds);
+}
+
+static void roof_columns(const struct inference_plan *plan, const struct inference_cell *read, const struct measured_roof *roof,
+                         struct record *row) {
+    double bytes = record_number(row, "bytes_per_token"), operations = record_number(row, "flops_per_token");
+    double bandwidth = isfinite(roof->hot) ? roof->hot : roof->stream;
+    double peak = read->activation == ACTIVATION_Q8 ? roof->int8 : roof->fp32;
+    double limit = roof_tokens_per_second(bandwidth, peak, bytes, operations), reached = record_number(row, "decode_tps") / limit;
+    if (!isfinite(limit))
+        return;
+    double working_set = record_number(row, "working_set");
+    bool cached = plan->limits->cache_bytes && working_set <= (double)plan->limits->cache_bytes;
+    record_real(row, "roof_tps", limit);
+    record_real(row, "roof_fraction", reached);
+    record_real(row, "roof_gbs", bandwidth / 1e9);
+    record_set(row, "roof_note", "%s%s%s", cached ? "cache:" : "", bandwidth / bytes <= peak / operations ? "bandwidth" : "compute",
+               reached > 1.02 ? " over" : "");
+}
+
+static void summarise(void *state, const struct cell *cell, const struct sample_set *samples, const struct measured_roof *roof,
+                      struct record *row, double *half_width) {
+    struct inference_cell read;
+    char reason[256];
+    double prefill = rate_columns(samples, 0, "prefill_tps", row), decode = rate_columns(samples, 1, "decode_tps", row);
+    percentile_columns(samples->phase[0].ns, samples->count, "ttft_ms", row);
+    percentile_columns(samples->step_ns, samples->steps, "itl_ms", row);
+    if (!inference_cell_read(cell, &read, reason, sizeof reason))
+        roof_columns(state, &read, roof, row);
+    *half_width = fmax(prefill, decode);
+}
+
+const struct workload inference_workload = {
+    .name = "inference",
+    .help = "prefill and decode of a language model",
+    .axes = axes,
+    .axis_count = INFERENCE_AXES,
+    .settings = settings,
+    .setting_count = sizeof settings / sizeof *settings,
+    .columns = columns,
+    .column_count = sizeof columns / sizeof *columns,
+    .phases = {"prefill", "decode"},
+    .phase_count = 2,
+    .plan_open = plan_open,
+    .plan_close = plan_close,
+    .settle = settle,
+    .identity = identity,
+    .legal = legal,
+    .estimate = estimate,
+    .describe = describe,
+    .layout = layout_of,
+    .variant_key = variant_key,
+    .quality_key = quality_key,
+    .summarise = summarise,
+    .open = inference_open,
+    .close = inference_close,
+    .prepare = inference_prepare,
+    .sample = inference_sample,
+    .verify = inference_verify,
+    .facts = inference_facts,
+    .quality = inference_quality,
+    .release = inference_release,
+};

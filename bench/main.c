@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT
+// llmsweep: the command line.
+#include <stdio.h>
+#include <string.h>
+
+#include "bench/commands/commands.h"
+#include "harness/settings.h"
+
+static const struct command commands[] = {
+    {"run", "SPEC [-o DIR] [--resume] [--set KEY=VALUE] [--report]", "run a sweep and record it", command_run},
+    {"plan", "SPEC [--json] [--set KEY=VALUE]", "list a sweep's cells, and what they will take", command_plan},
+    {"report", "RUN… [-o DIR]", "write a run's report", command_report},
+    {"topo", "[--json] [--xml FILE | --synthetic DESCRIPTION]", "describe the machine", command_topo},
+    {"train", "SPEC", "train a model", command_train},
+};
+enum { COMMANDS = sizeof commands / sizeof *commands };
+
+static void print_help(FILE *out) {
+    fprintf(out, "llmsweep %s: what pruning, quantization, batching and a parallel layout each buy on this machine, and at what cost\n"
+                 "\nusage: llmsweep COMMAND [arguments]     (llmsweep COMMAND --help says more)\n\n",
+            LLMSWEEP_VERSION);
+    for (size_t i = 0; i < COMMANDS; i++)
+        fprintf(out, "  %-10s %s\n  %-10s   %s\n", commands[i].name, commands[i].help, "", commands[i].arguments);
+    fprintf(out, "\nexample: llmsweep run bench/specs/default.ini --report\n"
+                 "exit codes: 0 done, 1 a verdict against you, 2 wrong usage or input, 3 the harness itself failed\n");
+}
+
+int main(int argc, char **argv) {
+    const char *name = argc > 1 ? argv[1] : "--help";
+    if (!strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help")) {
+        print_help(argc > 1 ? stdout : stderr);
+        return argc > 1 ? 0 : 2;
+    }
+    if (!strcmp(name, "--version")) {
+        printf("llmsweep %s\n", LLMSWEEP_VERSION);
+        return 0;
+    }
+    // Started by the driver only, so it is not in the list.
+    if (!strcmp(name, "worker"))
+        return command_worker(argc - 1, argv + 1);
+    for (size_t i = 0; i < COMMANDS; i++)
+        if (!strcmp(name, commands[i].name))
+            return commands[i].run(argc - 1, argv + 1);
+    const char *known[COMMANDS];
+    for (size_t i = 0; i < COMMANDS; i++)
+        known[i] = commands[i].name;
+    char reason[400];
+    word_unknown("command", name, known, COMMANDS, reason, sizeof reason);
+    fprintf(stderr, "llmsweep: %s\n", reason);
+    return 2;
+}

@@ -96,6 +96,10 @@ test: ## install what is missing, build and run every test
 	$(MAKE) -j$(JOBS) --no-print-directory all unit
 	$(MAKE) --no-print-directory run-tests
 
+.PHONY: model
+model: all ## train the embedded model again (about an hour of two cores; TRAIN_FLAGS=--resume goes on where it stopped)
+	$(BUILD)/llmsweep train bench/specs/train.ini $(TRAIN_FLAGS)
+
 .PHONY: run-tests
 run-tests: check-deps
 	tests/run.sh --log $(BUILD)/test-logs $(UNIT_TESTS) $(CHECK_TESTS) $(sort $(wildcard tests/e2e/*.sh))

@@ -3,13 +3,13 @@
 #include <errno.h>
 #include <math.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "bench/commands/commands.h"
 #include "bench/model/train_loop.h"
-
-int command_train(int argc, char **argv);
 
 static volatile sig_atomic_t stop_asked;
 

@@ -119,9 +119,12 @@ static json_t *report_ranks(struct worker *worker) {
         at += (size_t)snprintf(mine.cores + at, sizeof mine.cores - at, "%s%d", thread ? "," : "", worker->context.pus[thread]);
     comm_all_gather(worker->context.world, &mine, all, sizeof mine);
     json_t *ranks = json_array();
-    for (int rank = 0; rank < worker->context.ranks; rank++)
+    for (int rank = 0; rank < worker->context.ranks; rank++) {
+        size_t used = strlen(worker->cores);
+        snprintf(worker->cores + used, sizeof worker->cores - used, "%s%s", rank ? " " : "", all[rank].cores);
         json_array_append_new(ranks, json_pack("{s:s, s:I, s:s}", "host", all[rank].host, "pid", (json_int_t)all[rank].pid, "cores",
                                                all[rank].cores));
+    }
     free(all);
     return ranks;
 }
@@ -215,6 +218,11 @@ static bool go_on(struct worker *worker, struct visit *visit, struct sampler *sa
     for (int phase = 0; phase < worker->workload->phase_count; phase++)
         ns += (double)sample->phase[phase].ns;
     enum sampler_state state = *before;
+    const json_t *said = json_object_get(command, "sampling");
+    bool final = json_is_true(json_object_get(command, "final"));
+    double rounds = json_number_value(json_object_get(command, "rounds")), time = json_number_value(json_object_get(said, "max_time"));
+    // The time ends a cell in its last visit only, and not before it has its fewest samples.
+    sampler->options.max_time = final && sampler->count + 1 >= sampler->options.min_samples ? time : 1e9;
     if (sampler_add(sampler, ns, &state))
         return false;
     if (state == SAMPLER_WARMING) {
@@ -229,13 +237,9 @@ static bool go_on(struct worker *worker, struct visit *visit, struct sampler *sa
         visit->stop = state == SAMPLER_DONE ? sampler_stop_name(sampler->stop) : "";
         return false;
     }
-    double rounds = json_number_value(json_object_get(command, "rounds"));
-    const json_t *said = json_object_get(command, "sampling");
-    double share = json_number_value(json_object_get(said, "max_time")) / rounds;
     double least = ceil(json_number_value(json_object_get(said, "min_samples")) / rounds);
-    bool narrow = sampler->half_width <= sampler->options.ci;
-    return json_is_true(json_object_get(command, "final")) || (double)visit->sampled < least ||
-           (visit->sampled_seconds < share && !narrow);
+    bool narrow = sampler->half_width <= sampler->options.ci; // infinite below six samples
+    return final || (double)visit->sampled < least || (visit->sampled_seconds < time / rounds && !narrow);
 }
 
 static int take_samples(struct worker *worker, struct visit *visit, struct sampler *sampler, const json_t *command, char *error,
@@ -321,6 +325,7 @@ static void gather_state(struct worker *worker, const struct machine_difference 
     if (*noise)
         record_set(facts, "status_noise", "%s", noise);
     record_unset(facts, "kept_bytes");
+    record_set(facts, "cores", "%s", worker->cores);
 }
 
 static int read_cell(const struct worker *worker, const json_t *command, struct cell *cell, char *error, size_t error_size) {
@@ -357,12 +362,13 @@ static int visit_cell(struct worker *worker, const json_t *command, char *error,
     result = worker_agree(worker, result, error, error_size);
     prepared = clock_now();
     if (!result) {
-        // Only the last visit may end by the interval: the ones before leave the rest of the samples to it.
         struct sampler *sampler = &own->sampler;
-        sampler->options.min_samples = final ? own->min_samples : sampler->options.max_samples;
+        // Only the last visit may end by the interval: it looks at the samples of all visits.
+        sampler->next_look = final ? own->min_samples : (size_t)-1;
         size_t rounds = (size_t)json_integer_value(json_object_get(command, "rounds"));
         size_t limit = final ? 0 : (sampler->options.max_samples + rounds - 1) / rounds;
         bool is_done = sampler_visit(sampler, limit) == -EALREADY;
+        comm_broadcast(worker->context.world, &is_done, sizeof is_done, 0); // only rank 0's sampler has seen the samples
         machine_snapshot(NULL, &before);
         if (!is_done)
             result = take_samples(worker, &visit, sampler, command, error, error_size);

@@ -26,6 +26,7 @@ struct worker {
     struct settings *settings;
     struct topology *topology;
     struct placement placement;
+    char cores[512]; // of all ranks, as the column has them
     void *state;    // the workload's
     int out;        // where replies go
     uint64_t epoch; // clock_now() when the run began

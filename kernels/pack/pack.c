@@ -14,6 +14,7 @@ struct origin {
     const float *weights;
     const struct quantized_matrix *quantized;
     const uint8_t *mask;
+    uint16_t *present; // (columns) of the panel at hand: bit = row
 };
 
 float weight_scale_round(int bits, float scale)
@@ -47,15 +48,30 @@ static bool is_zero(const struct origin *origin, int row, int column)
     return origin->format->type == WEIGHT_BF16 ? bfloat16_to_float(float_to_bfloat16(weight)) == 0 : weight == 0;
 }
 
+// Finds what is present in the panel that begins at row0, padding rows being absent.
+static void find_present(const struct origin *origin, int row0)
+{
+    memset(origin->present, 0, (size_t)origin->columns * sizeof(*origin->present));
+    for (int row = row0; row < origin->rows && row < row0 + PACKED_PANEL_ROWS; row++) {
+        const uint16_t bit = (uint16_t)(1 << (row - row0));
+        const size_t first = element(origin, row, 0);
+        for (int column = 0; column < origin->columns; column++) {
+            bool present;
+            if (origin->mask != NULL)
+                present = origin->mask[first + (size_t)column] != 0;
+            else if (origin->weights != NULL)
+                present = origin->weights[first + (size_t)column] != 0;
+            else
+                present = !is_zero(origin, row, column);
+            origin->present[column] |= present ? bit : 0;
+        }
+    }
+}
+
+// Of the panel at hand.
 static bool is_present(const struct origin *origin, int row, int column)
 {
-    if (row >= origin->rows)
-        return false;
-    if (origin->mask != NULL)
-        return origin->mask[element(origin, row, column)] != 0;
-    if (origin->weights != NULL)
-        return origin->weights[element(origin, row, column)] != 0;
-    return !is_zero(origin, row, column);
+    return origin->present[column] >> row % PACKED_PANEL_ROWS & 1;
 }
 
 // The code as stored, unsigned. Rows of padding and what a mask leaves out of a block are the zero code.
@@ -71,7 +87,7 @@ static int stored_code(const struct origin *origin, int row, int column)
 
 static float stored_float(const struct origin *origin, int row, int column)
 {
-    if (row >= origin->rows || (origin->format->store != STORE_DENSE && !is_present(origin, row, column)))
+    if (!is_present(origin, row, column))
         return 0;
     return origin->weights[element(origin, row, column)];
 }
@@ -84,30 +100,32 @@ static void put_code(uint8_t *values, int bits, int position, int code)
 
 static void write_dense_tile(const struct origin *origin, int row0, int column0, uint8_t *tile)
 {
-    for (int column = 0; column < TILE_COLUMNS; column++) {
-        for (int row = 0; row < PACKED_PANEL_ROWS; row++) {
-            int code = stored_code(origin, row0 + row, column0 + column);
-            const int entry = CHUNK_COLUMNS * row + column % CHUNK_COLUMNS;
-            uint8_t *plane = tile;
-            for (int width = 8; width > 0; width /= 2) {
-                if (!(origin->format->bits & width))
-                    continue;
-                const int at = column / CHUNK_COLUMNS * width;
-                plane[64 * (at / 8) + entry] |= (uint8_t)((code & ((1 << width) - 1)) << (at % 8));
-                code >>= width;
-                plane += 64 * width;
-            }
+    uint8_t codes[TILE_CHUNKS][CHUNK_CODES];
+    for (int row = 0; row < PACKED_PANEL_ROWS; row++) {
+        for (int column = 0; column < TILE_COLUMNS; column++)
+            codes[column / CHUNK_COLUMNS][CHUNK_COLUMNS * row + column % CHUNK_COLUMNS] =
+                (uint8_t)stored_code(origin, row0 + row, column0 + column);
+    }
+    int shift = 0;
+    for (int width = 8; width > 0; width /= 2) {
+        if (!(origin->format->bits & width))
+            continue;
+        for (int chunk = 0; chunk < TILE_CHUNKS; chunk++) {
+            const int at = chunk * width;
+            uint8_t *unit = tile + 64 * (at / 8);
+            for (int entry = 0; entry < CHUNK_CODES; entry++)
+                unit[entry] |= (uint8_t)((codes[chunk][entry] >> shift & ((1 << width) - 1)) << at % 8);
         }
+        shift += width;
+        tile += 64 * width;
     }
 }
 
-static bool block_present(const struct origin *origin, int row0, int column0)
+static bool block_present(const struct origin *origin, int column0)
 {
-    for (int row = 0; row < PACKED_PANEL_ROWS; row++) {
-        for (int column = 0; column < CHUNK_COLUMNS; column++) {
-            if (is_present(origin, row0 + row, column0 + column))
-                return true;
-        }
+    for (int column = 0; column < CHUNK_COLUMNS; column++) {
+        if (origin->present[column0 + column] != 0)
+            return true;
     }
     return false;
 }
@@ -119,7 +137,7 @@ static size_t write_code_chunk(const struct origin *origin, int row0, int column
     const int bits = origin->format->bits;
     int position = 0;
     *mask = 0;
-    if (block && !block_present(origin, row0, column0))
+    if (block && !block_present(origin, column0))
         return 0;
     for (int entry = 0; entry < CHUNK_CODES; entry++) {
         const int row = row0 + entry / CHUNK_COLUMNS, column = column0 + entry % CHUNK_COLUMNS;
@@ -143,24 +161,33 @@ static void put_float(const struct origin *origin, uint8_t *values, size_t index
     }
 }
 
+static void write_dense_floats(const struct origin *origin, int row0, int column0, uint8_t *values)
+{
+    const bool pairs = origin->format->type == WEIGHT_BF16;
+    for (int row = 0; row < PACKED_PANEL_ROWS && row0 + row < origin->rows; row++) {
+        const float *weights = origin->weights + element(origin, row0 + row, column0);
+        for (int column = 0; column < TILE_COLUMNS; column++) {
+            const int pair = column / 2 * 2 * PACKED_PANEL_ROWS + row * 2 + column % 2;
+            put_float(origin, values, (size_t)(pairs ? pair : column * PACKED_PANEL_ROWS + row), weights[column]);
+        }
+    }
+}
+
 // As write_code_chunk(), with one uint16 mask a column in `masks`.
 static size_t write_float_chunk(const struct origin *origin, int row0, int column0, uint16_t masks[CHUNK_COLUMNS], uint8_t *values)
 {
-    const enum sparse_store store = origin->format->store;
-    const bool pairs = origin->format->type == WEIGHT_BF16 && store == STORE_DENSE;
+    const bool block = origin->format->store == STORE_BLOCK;
     size_t count = 0;
     memset(masks, 0, CHUNK_COLUMNS * sizeof(masks[0]));
-    if (store == STORE_BLOCK && !block_present(origin, row0, column0))
+    if (block && !block_present(origin, column0))
         return 0;
     for (int column = 0; column < CHUNK_COLUMNS; column++) {
+        masks[column] = block ? UINT16_MAX : origin->present[column0 + column];
         for (int row = 0; row < PACKED_PANEL_ROWS; row++) {
-            const bool whole = store == STORE_DENSE || store == STORE_BLOCK;
-            if (!whole && !is_present(origin, row0 + row, column0 + column))
+            if (!(masks[column] >> row & 1))
                 continue;
-            masks[column] |= (uint16_t)(1 << row);
-            const size_t pair = (size_t)(column / 2 * 2 * PACKED_PANEL_ROWS + row * 2 + column % 2);
             if (values != NULL)
-                put_float(origin, values, pairs ? pair : count, stored_float(origin, row0 + row, column0 + column));
+                put_float(origin, values, count, stored_float(origin, row0 + row, column0 + column));
             count++;
         }
     }
@@ -187,6 +214,11 @@ static size_t write_tile(const struct origin *origin, const struct packed_matrix
             write_dense_tile(origin, row0, column0, values);
         return (size_t)CHUNK_CODES * (size_t)format->bits;
     }
+    if (format->store == STORE_DENSE) {
+        if (values != NULL)
+            write_dense_floats(origin, row0, column0, values);
+        return (size_t)TILE_CODES * (size_t)(format->bits / 8);
+    }
     size_t bytes = 0;
     for (int chunk = 0; chunk < TILE_CHUNKS; chunk++) {
         const int column = column0 + chunk * CHUNK_COLUMNS;
@@ -199,7 +231,7 @@ static size_t write_tile(const struct origin *origin, const struct packed_matrix
             bytes += write_float_chunk(origin, row0, column, masks, at);
             memcpy(&mask, masks, sizeof(mask));
         }
-        if (panel == NULL || format->store == STORE_DENSE)
+        if (panel == NULL)
             continue;
         if (format->store == STORE_BLOCK)
             panel[packed->masks_at + (size_t)tile] |= (uint8_t)((mask != 0) << chunk);
@@ -227,17 +259,38 @@ static void write_scales(const struct origin *origin, const struct packed_matrix
     }
 }
 
-// With data NULL only the offsets and the total.
-static size_t write_panels(const struct origin *origin, const struct packed_matrix *packed, uint8_t *data)
+// Counts what is stored of the panel at hand, and how much of that is zero.
+static void count_panel(const struct origin *origin, int row0, struct packed_matrix *packed)
+{
+    const bool dense = origin->format->store == STORE_DENSE, block = origin->format->store == STORE_BLOCK;
+    size_t stored = 0, zero = 0;
+    for (int row = row0; row < origin->rows && row < row0 + PACKED_PANEL_ROWS; row++) {
+        for (int column = 0; column < origin->columns; column++) {
+            const bool present = dense || is_present(origin, row, column);
+            const bool kept = present || (block && block_present(origin, column / CHUNK_COLUMNS * CHUNK_COLUMNS));
+            stored += kept;
+            zero += kept && (!present || is_zero(origin, row, column));
+        }
+    }
+    packed->present += stored;
+    packed->zero += zero;
+}
+
+// With data NULL only the offsets, the counts and the total.
+static size_t write_panels(const struct origin *origin, struct packed_matrix *packed, uint8_t *data)
 {
     size_t offset = 0;
     for (int index = 0; index < packed->panels; index++) {
         uint8_t *panel = data != NULL ? data + offset : NULL;
         packed->offsets[index] = offset;
         size_t position = 0;
+        if (origin->format->store != STORE_DENSE)
+            find_present(origin, index * PACKED_PANEL_ROWS);
         for (int tile = 0; tile < packed->tiles; tile++)
             position += write_tile(origin, packed, index * PACKED_PANEL_ROWS, tile, panel, position);
-        if (panel != NULL && origin->format->type == WEIGHT_QUANTIZED)
+        if (panel == NULL)
+            count_panel(origin, index * PACKED_PANEL_ROWS, packed);
+        else if (origin->format->type == WEIGHT_QUANTIZED)
             write_scales(origin, packed, index * PACKED_PANEL_ROWS, panel);
         offset += packed->values_at + align64(position);
     }
@@ -291,6 +344,8 @@ static int check_n_of_m(const struct origin *origin)
     if (format->store != STORE_N_OF_M)
         return 0;
     for (int row = 0; row < origin->rows; row++) {
+        if (row % PACKED_PANEL_ROWS == 0)
+            find_present(origin, row);
         for (int column = 0; column < origin->columns; column += format->m) {
             int absent = 0;
             for (int i = 0; i < format->m; i++)
@@ -302,24 +357,18 @@ static int check_n_of_m(const struct origin *origin)
     return 0;
 }
 
-static void count_weights(const struct origin *origin, struct packed_matrix *packed)
+static int fill(const struct origin *origin, struct packed_matrix *packed)
 {
-    for (int row = 0; row < origin->rows; row++) {
-        bool block = false;
-        for (int column = 0; column < origin->columns; column++) {
-            bool stored = true;
-            if (origin->format->store == STORE_BLOCK) {
-                if (column % CHUNK_COLUMNS == 0)
-                    block = block_present(origin, row / PACKED_PANEL_ROWS * PACKED_PANEL_ROWS, column);
-                stored = block;
-            } else if (origin->format->store != STORE_DENSE) {
-                stored = is_present(origin, row, column);
-            }
-            const bool dropped = origin->format->store != STORE_DENSE && !is_present(origin, row, column);
-            packed->present += stored;
-            packed->zero += stored && (dropped || is_zero(origin, row, column));
-        }
-    }
+    packed->offsets = calloc((size_t)packed->panels, sizeof(*packed->offsets));
+    if (packed->offsets == NULL)
+        return -ENOMEM;
+    packed->bytes = write_panels(origin, packed, NULL) + 64;
+    packed->data = aligned_alloc(64, align64(packed->bytes));
+    if (packed->data == NULL)
+        return -ENOMEM;
+    memset(packed->data, 0, packed->bytes);
+    write_panels(origin, packed, packed->data);
+    return 0;
 }
 
 int packed_create(const struct weight_format *format, int rows, int columns, const float *weights,
@@ -336,39 +385,29 @@ int packed_create(const struct weight_format *format, int rows, int columns, con
                                   .groups = columns / group,
                                   .weights = weights,
                                   .quantized = quantized,
-                                  .mask = mask};
-    int status = check_quantized(&origin);
+                                  .mask = mask,
+                                  .present = malloc((size_t)columns * sizeof(uint16_t))};
+    struct packed_matrix *packed = calloc(1, sizeof(*packed));
+    int status = packed != NULL && origin.present != NULL ? check_quantized(&origin) : -ENOMEM;
     if (status == 0)
         status = check_n_of_m(&origin);
-    if (status != 0)
-        return status;
-    struct packed_matrix *packed = calloc(1, sizeof(*packed));
-    if (packed == NULL)
-        return -ENOMEM;
-    packed->format = *format;
-    packed->rows = rows;
-    packed->columns = columns;
-    packed->panels = (rows + PACKED_PANEL_ROWS - 1) / PACKED_PANEL_ROWS;
-    packed->tiles = columns / TILE_COLUMNS;
-    packed->groups = origin.groups;
-    packed->tiles_per_group = group / TILE_COLUMNS;
-    place_sections(packed);
-    packed->offsets = calloc((size_t)packed->panels, sizeof(*packed->offsets));
-    if (packed->offsets == NULL) {
-        packed_free(packed);
-        return -ENOMEM;
+    if (status == 0) {
+        packed->format = *format;
+        packed->rows = rows;
+        packed->columns = columns;
+        packed->panels = (rows + PACKED_PANEL_ROWS - 1) / PACKED_PANEL_ROWS;
+        packed->tiles = columns / TILE_COLUMNS;
+        packed->groups = origin.groups;
+        packed->tiles_per_group = group / TILE_COLUMNS;
+        place_sections(packed);
+        status = fill(&origin, packed);
     }
-    packed->bytes = write_panels(&origin, packed, NULL) + 64;
-    packed->data = aligned_alloc(64, align64(packed->bytes));
-    if (packed->data == NULL) {
+    free(origin.present);
+    if (status == 0)
+        *out = packed;
+    else
         packed_free(packed);
-        return -ENOMEM;
-    }
-    memset(packed->data, 0, packed->bytes);
-    write_panels(&origin, packed, packed->data);
-    count_weights(&origin, packed);
-    *out = packed;
-    return 0;
+    return status;
 }
 
 static void *duplicate(const void *bytes, size_t size)

@@ -3,7 +3,7 @@
 //   NEXT_FLOATS(source, buffer)  the next tile, (32, 16) floats by column and row without the scale: in `buffer` or in place
 //   WEIGHT_TYPE, BITS, STORE     what it reads
 //   IN_PLACE                     1 where NEXT_FLOATS never uses the buffer (f32): such kernels need no expansion, and every
-//                                other kernel of their store borrows linear_f32_block() from them for long passes.
+//                                other kernel of their store borrows their body for long passes.
 // The sum of a tile starts at zero and is then added to the row's total times the scale: sums round less, results do not depend on
 // the number of tokens, and consecutive tiles are independent of each other.
 #include "kernels/linear/simd.h"
@@ -180,7 +180,7 @@ static void run_pass(const struct linear_call *call, int token0, int tokens)
         float *interleaved = scratch.x + (size_t)first * (size_t)weights->columns;
         const int width = compiled_width(here);
         if (width > 1)
-            interleave_floats(interleaved, x, call->x_stride, here, width, weights->columns);
+            interleave(interleaved, x, call->x_stride, here, width, weights->columns);
         blocks[b] = (struct linear_block){
             .weights = weights, .width = width, .x = width > 1 ? interleaved : x, .y_stride = call->y_stride, .tokens = here};
     }

@@ -3,7 +3,7 @@
 //   NEXT_CODES(source, buffer)  the next tile's chunks of unsigned codes: in `buffer` or in place
 //   BITS, STORE                 what it reads
 //   IN_PLACE                    1 where NEXT_CODES never uses the buffer (8 bits): such kernels need no expansion, and every
-//                               other kernel of their store borrows linear_q8_block() from them for long passes.
+//                               other kernel of their store borrows their body for long passes.
 // Integer sums start at −zero·Σx of the group, since codes are stored unsigned; then each group's scale is applied. They are exact, so
 // results do not depend on the number of tokens.
 #include "kernels/linear/simd.h"
@@ -211,8 +211,8 @@ static void run_pass(const struct linear_call *call, int token0, int tokens)
         int32_t *interleaved_sums = scratch.sums + (size_t)first * tiles;
         const int width = compiled_width(here);
         if (width > 1) {
-            interleave_words(interleaved, codes, words, here, width, (int)words);
-            interleave_words(interleaved_sums, sums, tiles, here, width, (int)tiles);
+            interleave(interleaved, codes, words, here, width, (int)words);
+            interleave(interleaved_sums, sums, tiles, here, width, (int)tiles);
         }
         blocks[b] = (struct linear_block){.weights = weights,
                                           .width = width,

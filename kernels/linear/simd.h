@@ -52,21 +52,18 @@ static inline void source_group(struct source *source, const struct linear_block
         source->zeros = symmetric[block->weights->format.bits];
 }
 
-// (tokens, columns) → (columns, width), the tokens beyond the last being zero.
-static inline void interleave_floats(float *out, const float *x, size_t stride, int tokens, int width, int columns)
-{
-    for (int column = 0; column < columns; column++) {
-        for (int i = 0; i < width; i++)
-            out[(size_t)column * (size_t)width + (size_t)i] = i < tokens ? x[(size_t)i * stride + (size_t)column] : 0;
-    }
-}
+typedef uint32_t __attribute__((may_alias)) any_word;
 
-static inline void interleave_words(int32_t *out, const void *x, size_t stride, int tokens, int width, int columns)
+// (tokens, columns) → (columns, width) of 32-bit words, floats or four codes, the tokens beyond the last being zero.
+static inline void interleave(void *out, const void *x, size_t stride, int tokens, int width, int columns)
 {
-    const int32_t *words = (const int32_t *)x;
-    for (int column = 0; column < columns; column++) {
-        for (int i = 0; i < width; i++)
-            out[(size_t)column * (size_t)width + (size_t)i] = i < tokens ? words[(size_t)i * stride + (size_t)column] : 0;
+    for (int i = 0; i < width; i++) {
+        any_word *to = (any_word *)out + i;
+        const any_word *from = (const any_word *)x + (size_t)i * stride;
+        for (int column = 0; i < tokens && column < columns; column++, to += width)
+            *to = from[column];
+        for (int column = 0; i >= tokens && column < columns; column++, to += width)
+            *to = 0;
     }
 }
 

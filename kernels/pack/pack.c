@@ -135,20 +135,16 @@ static size_t write_code_chunk(const struct origin *origin, int row0, int column
 {
     const bool block = origin->format->store == STORE_BLOCK;
     const int bits = origin->format->bits;
+    *mask = block && block_present(origin, column0) ? UINT64_MAX : 0;
+    for (int entry = 0; !block && entry < CHUNK_CODES; entry++)
+        *mask |= (uint64_t)(origin->present[column0 + entry % CHUNK_COLUMNS] >> entry / CHUNK_COLUMNS & 1) << entry;
     int position = 0;
-    *mask = 0;
-    if (block && !block_present(origin, column0))
-        return 0;
-    for (int entry = 0; entry < CHUNK_CODES; entry++) {
+    for (uint64_t left = values != NULL ? *mask : 0; left != 0; left &= left - 1, position++) {
+        const int entry = __builtin_ctzll(left);
         const int row = row0 + entry / CHUNK_COLUMNS, column = column0 + entry % CHUNK_COLUMNS;
-        if (!block && !is_present(origin, row, column))
-            continue;
-        *mask |= UINT64_C(1) << entry;
-        if (values != NULL)
-            put_code(values, bits, position, stored_code(origin, row, column));
-        position++;
+        put_code(values, bits, position, stored_code(origin, row, column));
     }
-    return (size_t)(position * bits + 7) / 8;
+    return (size_t)(__builtin_popcountll(*mask) * bits + 7) / 8;
 }
 
 static void put_float(const struct origin *origin, uint8_t *values, size_t index, float value)
@@ -183,13 +179,10 @@ static size_t write_float_chunk(const struct origin *origin, int row0, int colum
         return 0;
     for (int column = 0; column < CHUNK_COLUMNS; column++) {
         masks[column] = block ? UINT16_MAX : origin->present[column0 + column];
-        for (int row = 0; row < PACKED_PANEL_ROWS; row++) {
-            if (!(masks[column] >> row & 1))
-                continue;
-            if (values != NULL)
-                put_float(origin, values, count, stored_float(origin, row0 + row, column0 + column));
-            count++;
-        }
+        size_t at = count;
+        for (uint32_t left = values != NULL ? masks[column] : 0; left != 0; left &= left - 1, at++)
+            put_float(origin, values, at, stored_float(origin, row0 + __builtin_ctz(left), column0 + column));
+        count += (size_t)__builtin_popcount(masks[column]);
     }
     return count * (size_t)(origin->format->bits / 8);
 }

@@ -7,13 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bench/commands/inference.h"
+#include "bench/commands/commands.h"
+#include "bench/commands/model_session.h"
 #include "bench/compress/recipe.h"
 #include "bench/model/corpus.h"
 #include "bench/model/tokenizer.h"
 #include "bench/quality/quality.h"
-
-int command_eval(int argc, char **argv);
 
 enum { WINDOW = 512, BATCH = 4 };
 
@@ -21,7 +20,7 @@ static const char usage[] =
     "usage: llmsweep eval MODEL [--text FILE] [options]\n"
     "  MODEL            a GGUF file, such as bench/models/embedded.gguf\n"
     "  --text FILE      a text; without it, the glosses that the embedded model was not trained on\n"
-    "  --tokens N       of the text that are used (16384); 0 = all\n" INFERENCE_HELP
+    "  --tokens N       of the text that are used (16384); 0 = all\n" SESSION_HELP
     "  --json           print JSON\n"
     "Scored as llama.cpp does: windows of 512 tokens, the second half of each. With --format or --prune, the model as it is comes first and\n"
     "the compressed one is compared with it token by token; +- is one standard error.\n";
@@ -34,14 +33,14 @@ static void json_number(const char *name, double value)
         printf(", \"%s\": null", name);
 }
 
-static void print_json(const struct inference *inference, const struct quality_result *result, uint64_t text_hash, double bits, size_t bytes)
+static void print_json(const struct model_session *session, const struct quality_result *result, uint64_t text_hash, double bits, size_t bytes)
 {
     char prune[64], format[64];
-    recipe_prune_name(&inference->recipe, prune, sizeof(prune));
-    weight_format_name(&inference->recipe.format, format, sizeof(format));
+    recipe_prune_name(&session->recipe, prune, sizeof(prune));
+    weight_format_name(&session->recipe.format, format, sizeof(format));
     printf("{\"model\": \"%s\", \"prune\": \"%s\", \"format\": \"%s\", \"act\": \"%s\", \"window\": %d, \"text_hash\": \"%016" PRIx64
            "\", \"tokens\": %d, \"weight_bytes\": %zu",
-           inference->model.config.name, prune, format, activation_name(inference->activation), WINDOW, text_hash, result->tokens, bytes);
+           session->model.config.name, prune, format, activation_name(session->activation), WINDOW, text_hash, result->tokens, bytes);
     const struct {
         const char *name;
         double value;
@@ -68,53 +67,53 @@ static void print_text(const struct quality_result *baseline, const struct quali
     printf("weights                   %.3f MB, %.2f bits each\n", (double)bytes / 1e6, bits);
 }
 
-static int run(struct inference *inference, const char *text, size_t max_tokens, bool json)
+static int run(struct model_session *session, const char *text, size_t max_tokens, bool json)
 {
     const char *command = "eval";
-    const struct model *model = &inference->model;
+    const struct model *model = &session->model;
     char error[512] = "";
     if (model->tokenizer == NULL)
-        return inference_fail(command, -EINVAL, "this model has dimensions only and random weights; its quality means nothing");
+        return session_fail(command, -EINVAL, "this model has no tokenizer; use a GGUF file that holds one");
     int32_t *tokens = NULL;
     size_t count = 0;
     uint64_t text_hash = 0;
     int status = corpus_heldout(model, text, max_tokens > 0 ? max_tokens : SIZE_MAX, &tokens, &count, &text_hash, error, sizeof(error));
     if (status != 0)
-        return inference_fail(command, status, error);
+        return session_fail(command, status, error);
     const struct quality_settings settings = { .window = WINDOW };
-    const int batch = BATCH * inference->layout.data, bos = tokenizer_bos(model->tokenizer);
-    const bool compressed = inference->recipe.method != PRUNE_NONE || inference->recipe.format.type != WEIGHT_F32 ||
-                            inference->activation != ACTIVATION_F32;
+    const int batch = BATCH * session->layout.data, bos = tokenizer_bos(model->tokenizer);
+    const bool compressed = session->recipe.method != PRUNE_NONE || session->recipe.format.type != WEIGHT_F32 ||
+                            session->activation != ACTIVATION_F32;
     struct quality_baseline *baseline = NULL;
     struct quality_result result;
     int code = 0;
     if (compressed) {
-        struct inference original = *inference;
+        struct model_session original = *session;
         original.activation = ACTIVATION_F32;
         original.provider = PROVIDER_OWN;
         struct variant_recipe plain;
         recipe_parse("none", NULL, "f32", &plain, error, sizeof(error));
-        code = inference_open(&original, command, &plain, batch, WINDOW);
+        code = session_open(&original, command, &plain, batch, WINDOW);
         if (code == 0) {
             struct quality_result unused;
             status = quality_measure(original.engine, tokens, count, bos, &settings, NULL, &baseline, &unused, error, sizeof(error));
-            code = status == 0 ? 0 : inference_fail(command, status, error);
+            code = status == 0 ? 0 : session_fail(command, status, error);
         }
         engine_close(original.engine);
         variant_free(original.variant);
     }
     if (code == 0)
-        code = inference_open(inference, command, &inference->recipe, batch, WINDOW);
+        code = session_open(session, command, &session->recipe, batch, WINDOW);
     if (code == 0) {
-        status = quality_measure(inference->engine, tokens, count, bos, &settings, baseline, NULL, &result, error, sizeof(error));
-        code = status == 0 ? 0 : inference_fail(command, status, error);
+        status = quality_measure(session->engine, tokens, count, bos, &settings, baseline, NULL, &result, error, sizeof(error));
+        code = status == 0 ? 0 : session_fail(command, status, error);
     }
     if (code == 0) {
-        const double bits = engine_bits_per_weight(inference->engine);
-        const size_t bytes = engine_memory_total(inference->engine).weight_bytes;
+        const double bits = engine_bits_per_weight(session->engine);
+        const size_t bytes = engine_memory_total(session->engine).weight_bytes;
         if (comm_rank(comm_world()) == 0) {
             if (json)
-                print_json(inference, &result, text_hash, bits, bytes);
+                print_json(session, &result, text_hash, bits, bytes);
             else
                 print_text(baseline != NULL ? quality_baseline_result(baseline) : NULL, &result, bits, bytes);
         }
@@ -126,19 +125,19 @@ static int run(struct inference *inference, const char *text, size_t max_tokens,
 
 int command_eval(int argc, char **argv)
 {
-    static const struct option table[] = { INFERENCE_OPTIONS,
+    static const struct option table[] = { SESSION_OPTIONS,
                                            { "text", required_argument, NULL, 't' },
                                            { "tokens", required_argument, NULL, 'n' },
                                            { "json", no_argument, NULL, 'j' },
                                            { "help", no_argument, NULL, 'h' },
                                            { 0 } };
-    struct inference_options options = { 0 };
+    struct session_options options = { 0 };
     const char *text = NULL, *bad = NULL;
     long tokens = 16384;
     bool json = false;
     optind = 1;
     for (int letter; (letter = getopt_long(argc, argv, "h", table, NULL)) != -1;) {
-        if (inference_option(&options, letter, optarg))
+        if (session_option(&options, letter, optarg))
             continue;
         switch (letter) {
         case 't': text = optarg; break;
@@ -162,11 +161,11 @@ int command_eval(int argc, char **argv)
         return 2;
     }
     options.model_path = argv[optind];
-    struct inference inference;
-    int code = inference_load(&inference, "eval", &options, &argc, &argv);
+    struct model_session session;
+    int code = session_load(&session, "eval", &options, &argc, &argv);
     if (code != 0)
         return code;
-    code = run(&inference, text, (size_t)tokens, json);
-    inference_close(&inference);
+    code = run(&session, text, (size_t)tokens, json);
+    session_close(&session);
     return code;
 }

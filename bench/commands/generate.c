@@ -5,18 +5,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bench/commands/inference.h"
+#include "bench/commands/commands.h"
+#include "bench/commands/model_session.h"
 #include "bench/model/generate.h"
 #include "bench/model/tokenizer.h"
 #include "harness/clock.h"
-
-int command_generate(int argc, char **argv);
 
 static const char usage[] =
     "usage: llmsweep generate MODEL -p TEXT [-n TOKENS] [options]\n"
     "  MODEL            a GGUF file, such as bench/models/embedded.gguf\n"
     "  -p TEXT          the beginning\n"
-    "  -n TOKENS        how many tokens to add at most (64)\n" INFERENCE_HELP
+    "  -n TOKENS        how many tokens to add at most (64)\n" SESSION_HELP
     "  --temp T         temperature; 0 = always the likeliest token (0)\n"
     "  --top-k K        draw from the K likeliest tokens; 0 = all (0)\n"
     "  --top-p P        draw from the likeliest tokens that together have this probability (1)\n"
@@ -77,40 +76,40 @@ static bool parse_number(const char *word, double low, double high, double *valu
     return end != word && *end == '\0' && errno == 0 && *value >= low && *value <= high;
 }
 
-static int run(struct inference *inference, const char *prompt, int n, const struct sampling *sampling)
+static int run(struct model_session *session, const char *prompt, int n, const struct sampling *sampling)
 {
     const char *command = "generate";
-    const struct model_config *config = &inference->model.config;
+    const struct model_config *config = &session->model.config;
     char error[512] = "";
-    if (inference->model.tokenizer == NULL)
-        return inference_fail(command, -EINVAL, "this model has dimensions only and no tokenizer; generate needs a GGUF file");
+    if (session->model.tokenizer == NULL)
+        return session_fail(command, -EINVAL, "this model has no tokenizer; use a GGUF file that holds one");
     int32_t *ids = NULL;
-    int count = 0, status = encode(inference->model.tokenizer, prompt, &ids, &count);
+    int count = 0, status = encode(session->model.tokenizer, prompt, &ids, &count);
     if (status != 0)
-        return inference_fail(command, status, "no memory for the prompt");
+        return session_fail(command, status, "no memory for the prompt");
     int code = 2;
     if (count == 0)
-        code = inference_fail(command, -EINVAL, "the prompt is empty and the model has no token to begin with; use -p TEXT");
+        code = session_fail(command, -EINVAL, "the prompt is empty and the model has no token to begin with; use -p TEXT");
     else if (count + n > config->context) {
         snprintf(error, sizeof(error), "a prompt of %d tokens and %d more exceed the model's context of %d; use a smaller -n", count, n,
                  config->context);
-        code = inference_fail(command, -EINVAL, error);
+        code = session_fail(command, -EINVAL, error);
     } else
-        code = inference_open(inference, command, &inference->recipe, 1, count + n);
+        code = session_open(session, command, &session->recipe, 1, count + n);
     if (code == 0) {
-        struct output output = { .tokenizer = inference->model.tokenizer, .print = comm_rank(comm_world()) == 0, .start = clock_now() };
-        status = generate_tokens(inference->engine, ids, count, n, sampling, write_token, &output, error, sizeof(error));
-        const size_t weight_bytes = engine_memory_total(inference->engine).weight_bytes;
+        struct output output = { .tokenizer = session->model.tokenizer, .print = comm_rank(comm_world()) == 0, .start = clock_now() };
+        status = generate_tokens(session->engine, ids, count, n, sampling, write_token, &output, error, sizeof(error));
+        const size_t weight_bytes = engine_memory_total(session->engine).weight_bytes;
         if (output.print)
             putchar('\n');
         if (status != 0)
-            code = inference_fail(command, status, error);
+            code = session_fail(command, status, error);
         else if (output.print) {
             const double prefill = clock_seconds(output.start, output.first), decode = clock_seconds(output.first, output.last);
             fprintf(stderr, "prompt: %d tokens, %.1f tokens/s", count, count / prefill);
             if (output.tokens > 1)
                 fprintf(stderr, "   generated: %d tokens, %.1f tokens/s", output.tokens, (output.tokens - 1) / decode);
-            fprintf(stderr, "   weights: %.2f MB (%s)\n", (double)weight_bytes / 1e6, engine_linear_kernel(inference->engine));
+            fprintf(stderr, "   weights: %.2f MB (%s)\n", (double)weight_bytes / 1e6, engine_linear_kernel(session->engine));
         }
     }
     free(ids);
@@ -119,20 +118,20 @@ static int run(struct inference *inference, const char *prompt, int n, const str
 
 int command_generate(int argc, char **argv)
 {
-    static const struct option table[] = { INFERENCE_OPTIONS,
+    static const struct option table[] = { SESSION_OPTIONS,
                                            { "seed", required_argument, NULL, 's' },
                                            { "temp", required_argument, NULL, 't' },
                                            { "top-k", required_argument, NULL, 'k' },
                                            { "top-p", required_argument, NULL, 'q' },
                                            { "help", no_argument, NULL, 'h' },
                                            { 0 } };
-    struct inference_options options = { 0 };
+    struct session_options options = { 0 };
     struct sampling sampling = { .top_p = 1, .seed = 1 };
     const char *prompt = NULL, *bad = NULL;
     double n = 64, value;
     optind = 1;
     for (int letter; (letter = getopt_long(argc, argv, "p:n:h", table, NULL)) != -1;) {
-        if (inference_option(&options, letter, optarg))
+        if (session_option(&options, letter, optarg))
             continue;
         switch (letter) {
         case 'p': prompt = optarg; break;
@@ -171,11 +170,11 @@ int command_generate(int argc, char **argv)
         return 2;
     }
     options.model_path = argv[optind];
-    struct inference inference;
-    int code = inference_load(&inference, "generate", &options, &argc, &argv);
+    struct model_session session;
+    int code = session_load(&session, "generate", &options, &argc, &argv);
     if (code != 0)
         return code;
-    code = run(&inference, prompt, (int)n, &sampling);
-    inference_close(&inference);
+    code = run(&session, prompt, (int)n, &sampling);
+    session_close(&session);
     return code;
 }

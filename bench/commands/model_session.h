@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: MIT
 // What `generate` and `eval` share: options that name a model, what is done to it and how it is laid out.
-#ifndef LLMSWEEP_COMMANDS_INFERENCE_H
-#define LLMSWEEP_COMMANDS_INFERENCE_H
+#ifndef LLMSWEEP_MODEL_SESSION_H
+#define LLMSWEEP_MODEL_SESSION_H
 
 #include <getopt.h>
 #include <stdbool.h>
 
 #include "bench/model/engine.h"
 
-struct inference_options {
+struct session_options {
     const char *model_path, *prune, *prune_scope, *format, *layout, *activation, *provider;
 };
 
-struct inference {
+struct model_session {
     struct model model;
     struct layout layout;
     struct variant_recipe recipe;
@@ -22,29 +22,29 @@ struct inference {
     struct engine *engine;
 };
 
-// Rows of a getopt_long table, and their letters; inference_option takes what getopt_long returned and says whether it was one of them.
-#define INFERENCE_OPTIONS                                                                                                                  \
+// Rows of a getopt_long table, and their letters; session_option takes what getopt_long returned and says whether it was one of them.
+#define SESSION_OPTIONS                                                                                                                  \
     { "format", required_argument, NULL, 'F' }, { "prune", required_argument, NULL, 'P' },                                                 \
         { "prune-scope", required_argument, NULL, 'S' }, { "layout", required_argument, NULL, 'L' }, { "act", required_argument, NULL, 'A' }, \
     {                                                                                                                                      \
         "provider", required_argument, NULL, 'V'                                                                                           \
     }
-#define INFERENCE_HELP                                                                               \
+#define SESSION_HELP                                                                               \
     "  --format W       weight format: f32 bf16 q8g32 q4g64 q4c … (f32)\n"                           \
     "  --prune W        none, 50%, 2:4, b16x4:50% … (none)\n"                                        \
     "  --prune-scope W  tensor or global (tensor)\n"                                                 \
     "  --layout W       t2, tp2, pp2.t2 … (t1); ranks are started by mpirun -n RANKS llmsweep …\n" \
     "  --act W          activations: f32 or q8 (f32)\n"                                              \
     "  --provider W     own, openblas or onednn (own)\n"
-bool inference_option(struct inference_options *options, int letter, const char *value);
+bool session_option(struct session_options *options, int letter, const char *value);
 
 // Starts MPI where several ranks were launched and loads the model. On failure prints one line ("llmsweep: command: …", on one rank) and
 // returns the exit code; 0 otherwise.
-int inference_load(struct inference *inference, const char *command, const struct inference_options *options, int *argc, char ***argv);
-// Builds the variant of the recipe (inference->recipe) and an engine for it, in place of one that is open.
-int inference_open(struct inference *inference, const char *command, const struct variant_recipe *recipe, int batch, int max_context);
-void inference_close(struct inference *inference);
+int session_load(struct model_session *session, const char *command, const struct session_options *options, int *argc, char ***argv);
+// Builds the variant of the recipe (session->recipe) and an engine for it, in place of one that is open.
+int session_open(struct model_session *session, const char *command, const struct variant_recipe *recipe, int batch, int max_context);
+void session_close(struct model_session *session);
 // Prints one line and returns the exit code that fits the status: 2 for what the user can cure, 3 for the rest.
-int inference_fail(const char *command, int status, const char *error);
+int session_fail(const char *command, int status, const char *error);
 
 #endif

@@ -160,13 +160,32 @@ static json_t *sampling_settings(const struct settings *settings) {
     return object;
 }
 
+// The same threads in another layout have the same roof: it is measured once a round for all of them.
+static struct round_roof *find_roof(struct runner *runner, size_t cell) {
+    const struct worker_handle *worker = &runner->workers[runner->cells[cell].worker];
+    int threads = worker->ranks * worker->threads;
+    size_t i = 0;
+    while (i < runner->roof_count && runner->roofs[i].threads != threads)
+        i++;
+    if (i == runner->roof_count)
+        runner->roofs[runner->roof_count++] = (struct round_roof){threads, json_object()};
+    return &runner->roofs[i];
+}
+
+static void forget_roofs(struct runner *runner) {
+    for (size_t i = 0; i < runner->roof_count; i++)
+        json_decref(runner->roofs[i].figures);
+    runner->roof_count = 0;
+}
+
 static json_t *visit_command(struct runner *runner, size_t cell, size_t round, bool final) {
     const struct settings *own = runner->plan->cells[cell].sweep->settings, *settings = runner->plan->spec->settings;
-    return json_pack("{s:s, s:s, s:o, s:I, s:I, s:I, s:b, s:o, s:s, s:I, s:f}", "do", "visit", "name",
+    return json_pack("{s:s, s:s, s:o, s:I, s:I, s:I, s:b, s:o, s:s, s:I, s:f, s:O}", "do", "visit", "name",
                      runner->plan->cells[cell].cell.name, "cell", cell_values(runner, cell), "round", (json_int_t)round, "rounds",
                      (json_int_t)settings_number(settings, "rounds"), "have", (json_int_t)runner->cells[cell].ns[0].count, "final",
                      final, "sampling", sampling_settings(own), "counters", settings_text(own, "counters"), "cache_bytes",
-                     (json_int_t)runner->plan->limits.cache_bytes, "roof_seconds", settings_number(settings, "roof_time"));
+                     (json_int_t)runner->plan->limits.cache_bytes, "roof_seconds", settings_number(settings, "roof_time"), "roof",
+                     find_roof(runner, cell)->figures);
 }
 
 static int finish_cell(struct runner *runner, size_t cell, const char *label, char *error, size_t error_size) {
@@ -213,6 +232,7 @@ static int visit(struct runner *runner, size_t cell, size_t round, bool final, c
     if (result)
         return finish_empty(runner, cell, status, reason, error, error_size);
     account(&runner->times, reply);
+    json_object_update(find_roof(runner, cell)->figures, json_object_get(reply, "roof"));
     result = run_store_journal(&runner->store, runner->plan, cell, reply, error, error_size);
     if (!result)
         result = runner_absorb(runner, reply);
@@ -228,6 +248,7 @@ static int run_rounds(struct runner *runner, char *error, size_t error_size) {
         if (!places)
             return -ENOMEM;
         bool final = round + 1 == rounds;
+        forget_roofs(runner);
         for (size_t i = 0; i < count && !result; i++) {
             // A resumed run has been through some of its rounds; the last visit is made again if the row was not written.
             if (runner->cells[places[i].cell].visits > round && !final)
@@ -378,6 +399,9 @@ int runner_run(const struct plan *plan, const struct runner_options *options, st
     int code = runner.cells ? runner_workers_create(&runner) : -ENOMEM;
     if (!code)
         code = runner_cells_create(&runner);
+    runner.roofs = calloc(plan->count + 1, sizeof *runner.roofs);
+    if (!code && !runner.roofs)
+        code = -ENOMEM;
     if (!code)
         code = open_store(&runner, error, error_size);
     if (code)
@@ -410,6 +434,8 @@ int runner_run(const struct plan *plan, const struct runner_options *options, st
         code = code ? code : synced ? synced : saved;
     }
 out:
+    forget_roofs(&runner);
+    free(runner.roofs);
     runner_workers_free(&runner, code != 0);
     runner_cells_free(&runner);
     run_store_close(&runner.store);

@@ -48,6 +48,12 @@ struct worker_handle {
     size_t starts;
 };
 
+// What a round has measured so far of the machine, by layouts that use equally many threads.
+struct round_roof {
+    int threads;
+    struct json_t *figures;
+};
+
 struct runner {
     const struct plan *plan;
     const struct workload *workload;
@@ -58,6 +64,8 @@ struct runner {
     size_t judgement_count;
     struct worker_handle *workers;
     size_t worker_count;
+    struct round_roof *roofs; // (worker_count)
+    size_t roof_count;
     struct progress progress;
     struct runner_times times;
     double started;       // clock, seconds

@@ -27,6 +27,8 @@ const struct setting harness_settings[] = {
      "of variants that one rank keeps between rounds; 0: half of the memory limit, shared by all ranks of the run"},
     {"counters", SETTING_TEXT, "default", 0, 0, NULL, false, true, "events to count, or none (names: llmsweep topo)"},
     {"roof_time", SETTING_SECONDS, "50ms", 0, 10, NULL, false, false, "for each bandwidth and peak in every round; 0: none are measured"},
+    {"roof_memory", SETTING_BYTES, "512M", 1048576, 1e12, NULL, false, false,
+     "read for a roof at most, all threads together; 4.5 times the last-level cache where that is less"},
     {"oversubscribe", SETTING_CHOICE, "no", 0, 0, "no yes", false, false, "run layouts of more threads than cores: for correctness only"},
     {"launcher", SETTING_TEXT, "mpirun --bind-to none --oversubscribe -np {ranks}", 0, 0, NULL, false, false,
      "what starts a layout of several ranks, such as srun --mpi=pmix -n {ranks}"},
@@ -43,9 +45,6 @@ static int add_value(const struct axis *axis, const char *word, struct axis_valu
     int result = axis->canonical(word, canonical, sizeof canonical, reason, reason_size);
     if (result)
         return result;
-    for (size_t i = 0; i < values->count; i++)
-        if (!strcmp(values->value[i], canonical))
-            return 0;
     if (values->count == VALUES_MAX) {
         snprintf(reason, reason_size, "%s has more than %d values", axis->name, VALUES_MAX);
         return -EINVAL;

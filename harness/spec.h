@@ -17,7 +17,7 @@
 #include "harness/workload.h"
 
 struct axis_values {
-    char **value; // (count), canonical, no two equal
+    char **value; // (count), canonical; zipped lists may repeat values, crossed ones make the same cell then
     size_t count;
     int line;     // where in the spec; 0: the default or --set
 };

@@ -167,44 +167,51 @@ static void add_figure(json_t *roof, const char *name, double value) {
         json_object_set_new(roof, name, json_real(value));
 }
 
+static double known_figure(const json_t *known, const char *name) {
+    const json_t *value = json_object_get(known, name);
+    return value ? json_number_value(value) : NAN;
+}
+
 int worker_roof(struct worker *worker, const json_t *command, double working_set, json_t **roof, char *error, size_t error_size) {
-    json_int_t round = json_integer_value(json_object_get(command, "round"));
-    double cache = json_number_value(json_object_get(command, "cache_bytes")), figures[5];
+    const json_t *known = json_object_get(command, "roof");
+    double cache = json_number_value(json_object_get(command, "cache_bytes")), figures[5], hot = NAN;
     double seconds = json_number_value(json_object_get(command, "roof_seconds"));
     *roof = NULL;
     if (!(seconds > 0))
         return 0;
-    if (!worker->roof_known || round != worker->roof_round) {
-        // Where the machine does not tell its cache, as much as the largest ones of today's servers.
-        double stream = 4.5 * (cache > 0 ? cache : 128e6);
-        int result = measure(worker, command, (size_t)stream, 0, true, seconds, figures, error, error_size);
+    double stream = known_figure(known, "stream"), fp32 = known_figure(known, "fp32"), int8 = known_figure(known, "int8"),
+           bf16 = known_figure(known, "bf16");
+    // Where the machine does not tell its cache, as much as the largest ones of today's servers. A virtual machine may be told the whole
+    // cache of its host, of which it has a small part, and pay dearly for fresh memory: hence the limit.
+    double buffer = fmin(4.5 * (cache > 0 ? cache : 128e6), settings_number(worker->settings, "roof_memory"));
+    if (isnan(stream)) {
+        int result = measure(worker, command, (size_t)buffer, 0, true, seconds, figures, error, error_size);
         if (result)
             return result;
-        worker->stream = figures[0], worker->fp32 = figures[2], worker->int8 = figures[3], worker->bf16 = figures[4];
-        memset(worker->hot, 0, sizeof worker->hot);
-        worker->roof_round = round;
-        worker->roof_known = true;
+        stream = figures[0], fp32 = figures[2], int8 = figures[3], bf16 = figures[4];
     }
-    // A working set of four times the cache and more is read from memory, as the stream is. The smaller ones differ by their size, to
-    // the next power of two. Every rank has the same working set: the workload's facts say so.
+    *roof = json_object();
+    // A working set as large as the stream's is read from memory, as the stream is. The smaller ones differ by their size, to the next
+    // power of two. Every rank must decide alike.
     comm_broadcast(worker->context.world, &working_set, sizeof working_set, 0);
-    double hot = NAN;
-    if (working_set > 0 && (!(cache > 0) || working_set < 4 * cache)) {
-        int size = (int)fmin(fmax(ceil(log2(working_set)), 16), ROOF_SIZES - 1);
-        if (!worker->hot[size]) {
+    if (working_set > 0 && working_set < buffer) {
+        int size = (int)fmin(fmax(ceil(log2(working_set)), 16), 47);
+        char name[16];
+        snprintf(name, sizeof name, "%d", size);
+        hot = known_figure(known, name);
+        if (isnan(hot)) {
             int result = measure(worker, command, 0, (size_t)1 << size, false, seconds, figures, error, error_size);
             if (result)
                 return result;
-            worker->hot[size] = figures[1];
+            hot = figures[1];
         }
-        hot = worker->hot[size];
+        add_figure(*roof, name, hot);
     }
-    *roof = json_object();
-    add_figure(*roof, "stream", worker->stream);
+    add_figure(*roof, "stream", stream);
     add_figure(*roof, "hot", hot);
-    add_figure(*roof, "fp32", worker->fp32);
-    add_figure(*roof, "int8", worker->int8);
-    add_figure(*roof, "bf16", worker->bf16);
+    add_figure(*roof, "fp32", fp32);
+    add_figure(*roof, "int8", int8);
+    add_figure(*roof, "bf16", bf16);
     return 0;
 }
 

@@ -18,8 +18,6 @@ struct cell_sampler {
     struct sampler sampler;
 };
 
-enum { ROOF_SIZES = 48 }; // one for each power of two
-
 struct worker {
     const struct workload *workload;
     struct worker_context context;
@@ -34,11 +32,6 @@ struct worker {
     size_t sampler_count;
     struct counters *counters; // NULL: not opened yet
     char counted[512];         // what they count
-    // The roof of this round.
-    json_int_t roof_round;
-    bool roof_known;
-    double stream, fp32, int8, bf16;
-    double hot[ROOF_SIZES]; // by the working set's power of two; 0 = not yet measured
 };
 
 // The largest error of all ranks, with its line; collective.
@@ -46,8 +39,8 @@ int worker_agree(struct worker *worker, int code, char *error, size_t error_size
 // Runs the prepared cell once for every counter pass. *counted: an array of {phase, event, value, status, reason, work}, NULL when counters
 // are off. Collective.
 int worker_count(struct worker *worker, const struct json_t *command, struct json_t **counted, char *error, size_t error_size);
-// The roof of the round that the command names, measuring what was not yet measured in it. *roof: {stream, hot, fp32, int8, bf16} or NULL.
-// Collective.
+// The roof beside the prepared cell. What the command knows of this round ("roof": stream, fp32, int8, bf16, and bandwidths by the working
+// set's power of two) is not measured again. *roof: the same, and "hot" for this cell; NULL when no roof is wanted. Collective.
 int worker_roof(struct worker *worker, const struct json_t *command, double working_set, struct json_t **roof, char *error,
                 size_t error_size);
 void worker_state_free(struct worker *worker);

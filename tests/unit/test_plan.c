@@ -35,6 +35,12 @@ static void test_product_and_union(void **state) {
     assert_int_equal(plan.count, 2 * 3 + 2); // red and green of size 3 are in both
     assert_int_equal(plan.runnable, plan.count);
     drop(&spec, &plan);
+    make(&spec, &plan, "size = 1, 2, 1\n");
+    assert_int_equal(plan.count, 2);
+    drop(&spec, &plan);
+    make(&spec, &plan, "zip = variant size\nvariant = red, red, green\nsize = 1, 2, 1\n");
+    assert_int_equal(plan.count, 3);
+    drop(&spec, &plan);
     make(&spec, &plan, "zip = variant size\nvariant = red, green, blue\nsize = 1, 2, 3\nlayout = t1, r2\n");
     assert_int_equal(plan.count, 6);
     for (size_t i = 0; i < plan.count; i++)

@@ -69,27 +69,46 @@ static void print_row(const struct view *view, size_t row, const char *what, dou
            number(view, row, BYTES) / 1e6, loss, strcmp(text(view, row, STATUS), "noisy") ? "" : "  noisy");
 }
 
+static void print_group(const struct view *view, size_t first) {
+    size_t none = view->table.rows;
+    size_t baseline = choose(view, first, CHOOSE_BASELINE), close = choose(view, first, CHOOSE_CLOSE), fastest = choose(view, first, CHOOSE_FASTEST);
+    double speed = baseline < none ? number(view, baseline, DECODE) : NAN;
+    if (baseline < none)
+        print_row(view, baseline, "f32", speed);
+    if (close < none && close != baseline)
+        print_row(view, close, "ppl < +5%", speed);
+    if (fastest != close && fastest != baseline)
+        print_row(view, fastest, "fastest", speed);
+}
+
+// The row with the smallest batch above `batch` of the model that row `first` is of.
+static size_t next_batch(const struct view *view, size_t first, double batch) {
+    size_t next = view->table.rows;
+    for (size_t i = first; i < view->table.rows; i++)
+        if (has_figures(view, i) && !strcmp(text(view, i, MODEL), text(view, first, MODEL)) && number(view, i, BATCH) > batch &&
+            (next == view->table.rows || number(view, i, BATCH) < number(view, next, BATCH)))
+            next = i;
+    return next;
+}
+
+static size_t first_of_group(const struct view *view, size_t row) {
+    size_t first = 0;
+    while (!has_figures(view, first) || !same_group(view, first, row))
+        first++;
+    return first;
+}
+
 static void print_groups(const struct view *view) {
-    const char *model = "";
     for (size_t i = 0; i < view->table.rows; i++) {
         bool seen = !has_figures(view, i);
         for (size_t j = 0; j < i && !seen; j++)
-            seen = has_figures(view, j) && same_group(view, j, i);
+            seen = has_figures(view, j) && !strcmp(text(view, j, MODEL), text(view, i, MODEL));
         if (seen)
             continue;
-        if (strcmp(model, text(view, i, MODEL))) {
-            model = text(view, i, MODEL);
-            printf("\n%s\n  %-5s %-12s %-12s %-14s %-8s %10s %10s %6s %7s %8s %8s\n", model, "batch", "", "prune", "format", "layout",
-                   "prefill/s", "decode/s", "\302\261", "speed", "MB", "ppl");
-        }
-        size_t baseline = choose(view, i, CHOOSE_BASELINE), close = choose(view, i, CHOOSE_CLOSE), fastest = choose(view, i, CHOOSE_FASTEST);
-        double speed = baseline < view->table.rows ? number(view, baseline, DECODE) : NAN;
-        if (baseline < view->table.rows)
-            print_row(view, baseline, "f32", speed);
-        if (close < view->table.rows && close != baseline)
-            print_row(view, close, "ppl +5%", speed);
-        if (fastest != close && fastest != baseline)
-            print_row(view, fastest, "fastest", speed);
+        printf("\n%s\n  %-5s %-12s %-12s %-14s %-8s %10s %10s %6s %7s %8s %8s\n", text(view, i, MODEL), "batch", "", "prune", "format",
+               "layout", "prefill/s", "decode/s", "\302\261", "speed", "MB", "ppl");
+        for (size_t row = next_batch(view, i, 0); row < view->table.rows; row = next_batch(view, i, number(view, row, BATCH)))
+            print_group(view, first_of_group(view, row));
     }
 }
 

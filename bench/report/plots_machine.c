@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "bench/report/draft.h"
+#include "harness/counters_events.h"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Block 0: the roofs, x y dx dy label. Then a block a format: operations per byte, GOP/s with bounds, cell.
@@ -18,16 +19,14 @@ static int compare_doubles(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-// The median over the rounds of one figure in run.json's "roofs", of the entries of a layout. NAN when there is none.
+// The median over the rounds of one figure in run.json's "roofs", of a layout, in 10⁹/s. NAN when there is none.
 static double measured_roof(const struct report_run *run, const char *layout, const char *name) {
     double values[512];
     size_t count = 0, index;
-    json_t *entry;
-    json_array_foreach(json_object_get(run->json, "roofs"), index, entry) {
-        const char *of = json_string_value(json_object_get(entry, "layout"));
-        double value = json_number_value(json_object_get(entry, name));
-        if (count < sizeof values / sizeof *values && value > 0 && of && !strcmp(of, layout))
-            values[count++] = value;
+    json_t *value, *rounds = json_object_get(json_object_get(json_object_get(run->json, "roofs"), layout), name);
+    json_array_foreach(rounds, index, value) {
+        if (count < sizeof values / sizeof *values && json_number_value(value) > 0)
+            values[count++] = json_number_value(value) / 1e9;
     }
     qsort(values, count, sizeof *values, compare_doubles);
     return count ? values[count / 2] : NAN;
@@ -68,12 +67,21 @@ void plot_roofline(struct draft *d) {
         if (strstr(cells[i]->roof_note, "compute"))
             inferred = fmax(inferred, cells[i]->roof_tps * cells[i]->flops_per_token / 1e9);
     }
+    bool integer = false, floating = false;
+    for (size_t i = 0; i < count; i++) {
+        integer |= !strcmp(cells[i]->act, "q8");
+        floating |= strcmp(cells[i]->act, "q8") != 0;
+    }
     struct {
         const char *key, *label;
+        bool used; // some cell computes so
         double value;
-    } peaks[] = {{"f32_gflops", "f32 peak", 0}, {"bf16_gflops", "bf16 peak", 0}, {"int8_gops", "int8 peak", 0}};
+    } peaks[] = {{"fp32", "f32 peak", floating, NAN}, {"int8", "int8 peak", integer, NAN}};
+    enum { PEAKS = sizeof peaks / sizeof *peaks };
     double most = 0;
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < PEAKS; i++) {
+        if (!peaks[i].used)
+            continue;
         peaks[i].value = measured_roof(d->run, slice->axis[AXIS_LAYOUT], peaks[i].key);
         most = fmax(most, peaks[i].value);
     }
@@ -89,7 +97,7 @@ void plot_roofline(struct draft *d) {
             write_slope(d->data, slow, most, &extent);
         extent.most_x = fmax(extent.most_x, extent.ridge_x * 2);
     }
-    for (size_t i = 0; i < 3; i++)
+    for (size_t i = 0; i < PEAKS; i++)
         if (peaks[i].value > 0) {
             double from = fast > 0 ? peaks[i].value / fast : extent.least_x;
             fprintf(d->data, "%.9g,%.9g,%.9g,0,\"%s %.3g GOP/s\"\n", from, peaks[i].value, fmax(extent.most_x - from, from * 0.1),
@@ -119,32 +127,33 @@ void plot_roofline(struct draft *d) {
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Block 0: position, label of each row. Block 1: value, position, cell. Block 2: median, position.
-enum { COUNTER_ROWS = 12 };
-
 struct counter_row {
-    const char *label;
-    const char *events[4]; // PAPI's names of what is counted
-    const char *per;       // divided by that event; NULL: by tokens
+    const char *label, *counter; // harness/counters.h's name of what is counted
+    const char *per;             // divided by that counter; NULL: by tokens
     double scale;
 };
-static const struct counter_row counter_rows[COUNTER_ROWS] = {
-    {"instructions per cycle", {"PAPI_TOT_INS", "perf::INSTRUCTIONS", "instructions"}, "cycles", 1},
-    {"instructions per token", {"PAPI_TOT_INS", "perf::INSTRUCTIONS", "instructions"}, NULL, 1},
-    {"L1 data misses per token", {"PAPI_L1_DCM", "l1d_misses"}, NULL, 1},
-    {"L2 misses per token", {"PAPI_L2_TCM", "PAPI_L2_DCM", "l2_misses"}, NULL, 1},
-    {"L3 misses per token", {"PAPI_L3_TCM", "PAPI_L3_DCM", "l3_misses"}, NULL, 1},
-    {"branch misses per token", {"PAPI_BR_MSP", "branch_misses"}, NULL, 1},
-    {"stalled cycles per token", {"PAPI_RES_STL", "PAPI_STL_ICY", "stalled_cycles"}, NULL, 1},
-    {"CPU time per token (µs)", {"perf::TASK-CLOCK", "TASK-CLOCK", "perf::CPU-CLOCK", "task_clock"}, NULL, 1e-3},
-    {"page faults per 1000 tokens", {"perf::PAGE-FAULTS", "PAGE-FAULTS", "page_faults"}, NULL, 1e3},
-    {"context switches per 1000 tokens", {"perf::CONTEXT-SWITCHES", "CONTEXT-SWITCHES", "context_switches"}, NULL, 1e3},
-    {"migrations per 1000 tokens", {"perf::CPU-MIGRATIONS", "CPU-MIGRATIONS", "cpu_migrations"}, NULL, 1e3},
+static const struct counter_row counter_rows[] = {
+    {"instructions per cycle", "instructions", "cycles", 1},
+    {"instructions per token", "instructions", NULL, 1},
+    {"L1 data misses per token", "l1d_misses", NULL, 1},
+    {"L2 misses per token", "l2_misses", NULL, 1},
+    {"L3 misses per token", "l3_misses", NULL, 1},
+    {"branch misses per token", "branch_misses", NULL, 1},
+    {"stalled cycles per token", "stalled_cycles", NULL, 1},
+    {"CPU time per token (µs)", "task_clock", NULL, 1e-3},
+    {"page faults per 1000 tokens", "page_faults", NULL, 1e3},
+    {"context switches per 1000 tokens", "context_switches", NULL, 1e3},
+    {"migrations per 1000 tokens", "cpu_migrations", NULL, 1e3},
 };
-static const char *const cycle_events[4] = {"PAPI_TOT_CYC", "perf::CYCLES", "cycles"};
+enum { COUNTER_ROWS = sizeof counter_rows / sizeof *counter_rows };
 
-static bool is_event(const char *event, const char *const names[4]) {
-    for (int i = 0; i < 4 && names[i]; i++)
-        if (!strcmp(event, names[i]))
+// True for the counter's own name and for every event of PAPI's that stands for it.
+static bool is_event(const char *event, const char *counter) {
+    const char *const *candidate = event_candidates(counter);
+    if (!strcmp(event, counter))
+        return true;
+    for (; candidate && *candidate; candidate++)
+        if (!strcmp(event, *candidate))
             return true;
     return false;
 }
@@ -160,11 +169,11 @@ static bool counted(const struct counter_table *c, size_t row) {
 }
 
 // The count of the same cell and phase, near the given row: its rows stand together in the file.
-static double sibling(const struct counter_table *c, size_t row, const char *const names[4]) {
+static double sibling(const struct counter_table *c, size_t row, const char *counter) {
     const char *cell = csv_table_field(c->table, row, c->cell), *phase = csv_table_field(c->table, row, c->phase);
     size_t from = row > 256 ? row - 256 : 0, to = row + 256 < c->table->rows ? row + 256 : c->table->rows;
     for (size_t i = from; i < to; i++)
-        if (is_event(csv_table_field(c->table, i, c->event), names) && counted(c, i) &&
+        if (is_event(csv_table_field(c->table, i, c->event), counter) && counted(c, i) &&
             !strcmp(csv_table_field(c->table, i, c->cell), cell) && !strcmp(csv_table_field(c->table, i, c->phase), phase))
             return csv_table_number(c->table, i, c->value);
     return NAN;
@@ -190,11 +199,11 @@ static size_t counter_points(const struct draft *d, const struct counter_table *
                              struct point *points) {
     size_t count = 0, hint = 0;
     for (size_t row = 0; row < c->table->rows; row++) {
-        if (!is_event(csv_table_field(c->table, row, c->event), kind->events) || !counted(c, row) ||
+        if (!is_event(csv_table_field(c->table, row, c->event), kind->counter) || !counted(c, row) ||
             strcmp(csv_table_field(c->table, row, c->phase), d->run->speed_name))
             continue;
         const struct report_cell *cell = cell_of(d, csv_table_field(c->table, row, c->cell), &hint);
-        double per = kind->per ? sibling(c, row, cycle_events) : csv_table_number(c->table, row, c->tokens);
+        double per = kind->per ? sibling(c, row, kind->per) : csv_table_number(c->table, row, c->tokens);
         double value = csv_table_number(c->table, row, c->value) / per * kind->scale;
         if (cell && isfinite(value))
             points[count++] = (struct point){value, cell->row};
@@ -219,7 +228,7 @@ void plot_counters(struct draft *d) {
         goto out;
     }
     draft_write_name(d->data, "rows");
-    for (size_t kind = 0; kind < COUNTER_ROWS && counter_rows[kind].label; kind++) {
+    for (size_t kind = 0; kind < COUNTER_ROWS; kind++) {
         size_t count = counter_points(d, &c, &counter_rows[kind], points);
         if (!count)
             continue;

@@ -91,15 +91,16 @@ static void print_findings(FILE *found, const struct report_page *page) {
     }
 }
 
-int report_render(const char *directory, FILE *found, char *error, size_t error_size) {
+int report_render(const char *directory, const char *report, FILE *found, char *error, size_t error_size) {
     struct report_run run;
     struct report_page page = {.run = &run};
-    char report[4000];
+    char inside[4000];
     size_t plots = 0;
     int result = report_run_load(directory, &run, error, error_size);
     if (result)
         goto out;
-    snprintf(report, sizeof report, "%s/report", directory);
+    snprintf(inside, sizeof inside, "%s/report", directory);
+    report = report ? report : inside;
     plots = run.model_count * report_plot_count + 1;
     page.findings = calloc(run.model_count + 1, sizeof *page.findings);
     page.plots = calloc(plots, sizeof *page.plots);

@@ -5,9 +5,9 @@
 
 #include <stdio.h>
 
-// Renders DIRECTORY/report/ and writes what was found, as plain text, to `found` (may be NULL). A page that is there already is
+// Renders the run in `directory` into the folder `report` (NULL: DIRECTORY/report), which is made, and writes what was found, as plain text, to `found` (may be NULL). A page that is there already is
 // replaced only when the new one is whole. -ENOENT: no run there, or no gnuplot; -EINVAL: a broken file; -errno of writing.
 // error gets one line.
-int report_render(const char *directory, FILE *found, char *error, size_t error_size);
+int report_render(const char *directory, const char *report, FILE *found, char *error, size_t error_size);
 
 #endif

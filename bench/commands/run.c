@@ -185,6 +185,10 @@ int command_run(int argc, char **argv) {
     if (code == 0)
         printf("results: %s\n", directory);
     fflush(stdout);
+    if (code == 0 && arguments.report) {
+        char *report[] = {"report", directory, NULL};
+        code = command_report(2, report);
+    }
     if (code == 0 && launcher_missing) {
         fprintf(stderr, "llmsweep: layouts of several ranks were skipped: %s\n", sweep.launcher_reason);
         code = 2;

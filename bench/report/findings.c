@@ -265,9 +265,9 @@ static void say_bound_of(const struct subject *s, const struct report_cell *cell
     }
     fprintf(s->out, ": %.0f%% of its roof", fraction * 100);
     if (compute)
-        fputs(", which arithmetic sets", s->out);
+        fputs(" (arithmetic)", s->out);
     else if (bandwidth)
-        fprintf(s->out, ", which reading bytes from %s sets", cache ? "the last-level cache" : "memory");
+        fprintf(s->out, " (reading bytes from %s)", cache ? "the last-level cache" : "memory");
     if (fraction > 1.02)
         fputs(". A share above 100% marks a mistake in the count of bytes or in the roof: do not build on it.", s->out);
     else if (fraction >= 0.6)
@@ -276,9 +276,7 @@ static void say_bound_of(const struct subject *s, const struct report_cell *cell
                           : ". There is little left to gain on this machine.",
               s->out);
     else
-        fputs(". That is well below bandwidth and arithmetic both: what bounds it is work that the roof does not count (unpacking, "
-              "attention, small matrices, waiting for each other).",
-              s->out);
+        fputs(", so neither bandwidth nor arithmetic holds it back, but work beside them: unpacking, attention, waiting.", s->out);
 }
 
 static void say_bound(const struct subject *s) {

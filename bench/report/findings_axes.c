@@ -111,59 +111,55 @@ void say_pruning(const struct subject *s) {
     }
 }
 
+// A gain counts as none when even the upper end of its interval is below this.
+static const double no_gain = 1.05;
+
 void say_no_gain(const struct subject *s) {
     const struct report_run *run = s->run;
-    size_t pairs = 0, nothing = 0, bytes = 0, compute = 0, unpacking = 0, unpacking_cached = 0, loose = 0, unknown = 0;
+    size_t pairs = 0, gains = 0, nothing = 0, bytes = 0, compute = 0, unpacking = 0, cached = 0, unknown = 0;
     for (size_t i = 0; i < run->cell_count; i++) {
         const struct report_cell *cell = &run->cells[i];
         const struct report_cell *dense =
             say_belongs(s, cell) && say_pruned(cell) ? say_find_match(run, cell, 1u << AXIS_PRUNE, say_unpruned) : NULL;
         if (!dense)
             continue;
-        pairs++;
         struct figure ratio = figure_ratio(cell->speed, dense->speed);
-        bool interval = ratio.lo < ratio.value;
-        if (ratio.lo > 1 && interval)
+        pairs++;
+        if (ratio.lo == ratio.value && ratio.hi == ratio.value)
+            continue; // no interval: nothing is sure
+        gains += ratio.lo > 1;
+        if (ratio.lo > 1 || !(ratio.hi < no_gain))
             continue;
         nothing++;
-        if (ratio.value > 1 && !interval)
-            loose++;
-        else if (cell->weight_bytes >= 0.97 * dense->weight_bytes)
+        if (cell->weight_bytes >= 0.97 * dense->weight_bytes)
             bytes++;
         else if (strstr(cell->roof_note, "compute"))
             compute++;
         else if (cell->roof_fraction < dense->roof_fraction) {
             unpacking++;
-            unpacking_cached += !strncmp(cell->roof_note, "cache:", 6);
+            cached += !strncmp(cell->roof_note, "cache:", 6);
         } else
             unknown++;
     }
     if (!pairs)
         return;
-    if (!nothing) {
-        if (pairs == 1)
-            fputs("There is one pair to compare, and pruning made it surely faster.", s->out);
-        else
-            fprintf(s->out, "Nowhere: it made all %zu pairs surely faster.", pairs);
-        return;
-    }
-    fprintf(s->out, "In %zu of %zu pairs pruning gave no sure gain in speed.", nothing, pairs);
+    fprintf(s->out, "Of %zu pair%s that differ%s in pruning only, %zu %s surely faster pruned, %zu surely not (less than 5%%)", pairs,
+            pairs == 1 ? "" : "s", pairs == 1 ? "s" : "", gains, gains == 1 ? "is" : "are", nothing);
+    if (gains + nothing < pairs)
+        fprintf(s->out, ", %zu too uncertain to tell", pairs - gains - nothing);
+    fputs(nothing ? ". Of those that are surely not:" : ".", s->out);
     if (bytes)
-        fprintf(s->out, " In %zu of them the pruned weights take no fewer bytes than the dense ones: the mask costs what the zeros "
-                        "save.", bytes);
+        fprintf(s->out, "\n- in %zu the pruned weights take no fewer bytes than the dense ones: the mask costs what the zeros save", bytes);
     if (compute)
-        fprintf(s->out, " In %zu arithmetic is the lower roof, so that reading fewer bytes does not help.", compute);
+        fprintf(s->out, "\n- in %zu arithmetic is the lower roof, so that reading fewer bytes does not help", compute);
     if (unpacking) {
-        fprintf(s->out, " In %zu the pruned kernel gets less out of its roof than the dense one: unpacking costs more than the bytes "
+        fprintf(s->out, "\n- in %zu the pruned kernel gets less out of its roof than the dense one: unpacking costs more than the bytes "
                         "that it saves", unpacking);
-        if (unpacking_cached)
-            fprintf(s->out, "; in %zu of these the weights fit in the last-level cache, where bytes are cheap", unpacking_cached);
-        fputs(".", s->out);
+        if (cached)
+            fprintf(s->out, "; in %zu of these the weights fit in the last-level cache, where bytes are cheap", cached);
     }
-    if (loose)
-        fprintf(s->out, " %zu %s faster, but %s no interval to be sure with.", loose, loose == 1 ? "is" : "are", loose == 1 ? "has" : "have");
     if (unknown)
-        fprintf(s->out, " For %zu the figures show no reason.", unknown);
+        fprintf(s->out, "\n- for %zu the figures show no reason", unknown);
 }
 
 void say_batch(const struct subject *s) {

@@ -89,7 +89,7 @@ static void write_plots(FILE *html, const struct report_plot *plots, size_t coun
 
 // The answers that most people come for, in large figures.
 static void write_tile(FILE *html, const struct report_run *run, const char *what, const struct report_cell *cell) {
-    char number[64], label[512], anchor[96];
+    char number[64], low[64], label[512], anchor[96];
     report_cell_label(run, cell, label, sizeof label);
     report_cell_anchor(cell, anchor, sizeof anchor);
     fprintf(html, "<a class=\"tile\" href=\"#%s\"><span>%s</span><strong>%s <small>tokens/s</small></strong><span class=\"soft\">",
@@ -97,6 +97,9 @@ static void write_tile(FILE *html, const struct report_run *run, const char *wha
     html_text(html, label);
     if (!isnan(cell->dlnppl))
         fprintf(html, "<br>%s perplexity", cell->dlnppl == 0 ? "reference" : change_text(exp(cell->dlnppl), number, sizeof number));
+    if (!strcmp(cell->status, "noisy"))
+        fprintf(html, "<br><span class=\"warn\">noisy: %s to %s</span>", number_text(cell->speed.lo, low, sizeof low),
+                number_text(cell->speed.hi, number, sizeof number));
     fputs("</span></a>\n", html);
 }
 

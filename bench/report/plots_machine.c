@@ -39,8 +39,8 @@ struct extent {
 static void write_slope(FILE *data, double gbs, double peak, struct extent *extent) {
     double ridge = peak / gbs;
     extent->ridge_x = fmax(extent->ridge_x, ridge);
-    fprintf(data, "%.9g,%.9g,%.9g,%.9g,\"%.3g GB/s\"\n", extent->least_x, extent->least_x * gbs, ridge - extent->least_x,
-            peak - extent->least_x * gbs, gbs);
+    fprintf(data, "%.9g,%.9g,%.9g,%.9g,\"%.*f GB/s\"\n", extent->least_x, extent->least_x * gbs, ridge - extent->least_x,
+            peak - extent->least_x * gbs, gbs < 99.5, gbs);
 }
 
 void plot_roofline(struct draft *d) {
@@ -100,7 +100,7 @@ void plot_roofline(struct draft *d) {
     for (size_t i = 0; i < PEAKS; i++)
         if (peaks[i].value > 0) {
             double from = fast > 0 ? peaks[i].value / fast : extent.least_x;
-            fprintf(d->data, "%.9g,%.9g,%.9g,0,\"%s %.3g GOP/s\"\n", from, peaks[i].value, fmax(extent.most_x - from, from * 0.1),
+            fprintf(d->data, "%.9g,%.9g,%.9g,0,\"%s %.0f GOP/s\"\n", from, peaks[i].value, fmax(extent.most_x - from, from * 0.1),
                     peaks[i].label, peaks[i].value);
         }
     if (!slopes)

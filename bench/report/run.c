@@ -138,6 +138,16 @@ static int find_models(struct report_run *run) {
     return 0;
 }
 
+// Rows are written as cells finish; a reader wants them in order.
+static int compare_cells(const void *a, const void *b) {
+    static const enum report_axis order[] = {AXIS_VARIANT, AXIS_PRUNE, AXIS_KV, AXIS_BATCH, AXIS_PROMPT, AXIS_GEN, AXIS_LAYOUT, AXIS_DEVICE};
+    const struct report_cell *x = a, *y = b;
+    int result = x->model_index - y->model_index;
+    for (size_t i = 0; !result && i < sizeof order / sizeof *order; i++)
+        result = report_axis_compare(x, y, order[i]);
+    return result ? result : (x->row > y->row) - (x->row < y->row);
+}
+
 static int build(struct report_run *run) {
     const struct csv_table *table = &run->cell_table;
     run->cell_count = table->rows;
@@ -161,6 +171,9 @@ static int build(struct report_run *run) {
         run->models[cell->model_index].quality |= cell->timed && cell->ppl > 0;
     }
     name_variants(run);
+    qsort(run->cells, run->cell_count, sizeof *run->cells, compare_cells);
+    for (size_t i = 0; i < run->cell_count; i++)
+        run->cells[i].row = i;
     return 0;
 }
 

@@ -31,7 +31,7 @@ enum report_axis {
 struct report_cell {
     const char *id, *status, *reason, *model, *method, *format, *act, *provider, *isa, *roof_note, *kernel, *note;
     const char *axis[AXIS_COUNT];
-    size_t row;         // in the table of cells
+    size_t row;         // its own index in run->cells
     int model_index;    // in run->models
     bool timed;         // ok or noisy, with a speed
     double prune_ratio, sparsity, bits; // bits: nominal, of the format's word
@@ -51,7 +51,7 @@ struct report_run {
     const char *directory;
     const char *speed_name; // "decode" or "prefill": decode where any cell has it
     size_t cell_count;
-    struct report_cell *cells; // in the order of the file
+    struct report_cell *cells; // by model, format, pruning, batch, layout
     size_t model_count;
     struct report_model *models; // in the order of their first cell
     struct csv_table cell_table, counter_table, kernel_table, sample_table; // empty tables (columns 0) for files that are absent

@@ -19,11 +19,8 @@ if (quality) {
     unset key
     set tmargin 1
     set yrange [*:*]
-    set logscale y
-    set format y "%.0s%c"
     stats data index 1:blocks - 1 using 5 name "quality" nooutput
-    eval ytics_log(quality_min, quality_max)
-    set ylabel "perplexity (log scale)"
+    eval perplexity_axis(quality_min, quality_max)
     set xlabel "weight format, fewer bits to the right"
     plot data index 0 using 1:(NaN):xticlabels(2) notitle, \
          for [i = 1:blocks - 1] data index i using 1:5 with lines linecolor rgb color(i - 1) dashtype dash(i - 1) linewidth 1.5 notitle, \

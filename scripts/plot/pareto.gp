@@ -16,7 +16,7 @@ set xtics ("no more" least, "1%%" 1, "10%%" 10, "100%%" 100, "×10" 900, "×100"
 set xlabel "perplexity above unpruned f32 (log scale)"
 set ylabel speed
 set arrow from 1, graph 0 to 1, graph 1 nohead linecolor rgb accent dashtype 2 linewidth 0.9
-set label "budget 1%" at 1, graph 0.03 offset 0.6,0 textcolor rgb accent
+set label "budget 1%" at 1, graph 0.97 offset 0.6,0 textcolor rgb accent
 plot data index 0 using (at($1)):2 with steps linecolor rgb accent linewidth 1.1 notitle, \
      for [i = 1:blocks - 1] data index i using (at($1)):4:(at($2)):(at($3)):5:6 with xyerrorbars linecolor rgb color(i - 1) linewidth 0.6 pointtype 0 notitle, \
      for [i = 1:blocks - 1] data index i using (at($1)):4 with points pointtype shape(i - 1) pointsize 0.5 linecolor rgb color(i - 1) title columnheader(1), \

@@ -22,11 +22,8 @@ if (quality) {
     unset key
     set tmargin 1
     set yrange [*:*]
-    set logscale y
-    set format y "%.0s%c"
     stats data using 5 name "quality" nooutput
-    eval ytics_log(quality_min, quality_max)
-    set ylabel "perplexity (log scale)"
+    eval perplexity_axis(quality_min, quality_max)
     set xlabel "weights pruned, %"
     plot for [i = 0:blocks - 1] data index i using (line($1, $9)):5 with lines linecolor rgb color(i) dashtype dash(i) linewidth 1.5 notitle, \
          for [i = 0:blocks - 1] data index i using 1:5:6:7 with yerrorbars linecolor rgb color(i) pointtype 0 notitle, \

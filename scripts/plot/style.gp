@@ -39,3 +39,7 @@ cell(i) = sprintf("cell%d", i)
 # Ticks at 1, 2 and 5 of each decade of a logarithmic axis where decades alone would be too few.
 fine = "set for [e = -6:12] ytics add (10.0 ** e, 2 * 10.0 ** e, 5 * 10.0 ** e)"
 ytics_log(low, high) = low > 0 && high / low < 300 ? fine : "set ytics 10"
+# Perplexity's axis: straight while it changes little, logarithmic when it explodes.
+perplexity_axis(low, high) = low > 0 && high / low > 3 ? \
+    "set logscale y; set format y '%.0s%c'; set ylabel 'perplexity (log scale)';" . ytics_log(low, high) : \
+    "set ylabel 'perplexity'"

@@ -13,6 +13,7 @@ static const struct command commands[] = {
     {"eval", "MODEL [--text FILE] [--format W] [--prune W] [--json]", "say how good a model is, and what compression costs it",
      command_eval},
     {"generate", "MODEL -p TEXT [-n TOKENS] [--format W] [--layout W]", "continue a text", command_generate},
+    {"kernels", "[--list | --check | --bench] [--filter GLOB]", "list, check and time single kernels", command_kernels},
     {"topo", "[--json] [--xml FILE | --synthetic DESCRIPTION]", "describe the machine", command_topo},
     {"train", "SPEC", "train a model", command_train},
 };

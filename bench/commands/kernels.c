@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // llmsweep kernels: lists, checks and times single kernels.
+#include "bench/commands/commands.h"
 #include "bench/workloads/kernels.h"
 
 #include <errno.h>
@@ -13,8 +14,6 @@
 #include "harness/csv.h"
 #include "harness/topology.h"
 #include "kernels/linear/linear_op.h"
-
-int command_kernels(int argc, char **argv);
 
 static const char usage[] =
     "usage: llmsweep kernels [--list | --check | --bench] [options]\n"
@@ -125,40 +124,41 @@ static void write_csv_row(FILE *csv, const struct kernel *kernel, const struct r
             result->ns.lo, result->ns.hi, result->gops, result->gbs, result->roof, result->roof_fraction);
 }
 
-static int bench_one(const struct request *request, const struct kernel *kernel, const struct kernel_bench_peaks *peaks, FILE *csv)
+static int bench_one(const struct request *request, const struct kernel *kernel, FILE *csv, size_t *timed)
 {
     for (int t = 0; t < request->token_count; t++) {
         struct kernel_bench_options options = request->bench;
         struct kernel_bench_result result;
         char error[512] = "";
         options.tokens = request->tokens[t];
-        const int status = kernel_bench(kernel, &options, peaks, &result, error, sizeof(error));
+        const int status = kernel_bench(kernel, &options, &result, error, sizeof(error));
         if (status == -ENOTSUP)
             return 0;
         if (status != 0) {
             fprintf(stderr, "llmsweep: kernels: %s\n", error);
             return status == -EINVAL ? 2 : 3;
         }
-        printf("%-36s %-28s %11.0f %11.0f %11.0f %5zu %9.1f %8.2f %9.1f %-4s %5.1f%%%s\n", kernel->name, result.shape, result.ns.estimate,
+        printf("%-36s %-28s %11.0f %11.0f %11.0f %5zu %9.1f %8.2f %9.1f %-4s %5.1f%%%s%s\n", kernel->name, result.shape, result.ns.estimate,
                result.ns.lo, result.ns.hi, result.samples, result.gops, result.gbs, result.roof, result.memory_bound ? "GB/s" : "GOPS",
-               100 * result.roof_fraction, result.noisy ? " noisy" : "");
+               100 * result.roof_fraction, result.noisy ? " noisy" : "",
+               result.roof_fraction > 1.02 ? " above its roof: one of the two was disturbed" : "");
         fflush(stdout);
         write_csv_row(csv, kernel, request, &result);
+        (*timed)++;
     }
     return 0;
 }
 
+static int larger(int a, int b)
+{
+    return a > b ? a : b;
+}
+
 static int bench_all(const struct request *request)
 {
-    struct kernel_bench_peaks peaks;
-    char error[512];
     int code = 0;
     size_t count;
     const struct kernel *const *all = kernel_all(&count);
-    if (kernel_bench_peaks(request->bench.threads, &peaks, error, sizeof(error)) != 0) {
-        fprintf(stderr, "llmsweep: kernels: %s\n", error);
-        return 3;
-    }
     FILE *csv = NULL;
     if (request->csv != NULL) {
         csv = fopen(request->csv, "w");
@@ -170,13 +170,20 @@ static int bench_all(const struct request *request)
     }
     printf("%-36s %-28s %11s %11s %11s %5s %9s %8s %14s %6s\n", "kernel", "shape", "median ns", "lo 95%", "hi 95%", "n", "GOP/s", "GB/s",
            "roof", "share");
+    size_t timed = 0;
     for (size_t i = 0; i < count && code < 2; i++) {
         if (all[i]->op != OP_LINEAR || all[i]->isa > isa_current() || !wanted(request, all[i]))
             continue;
         if (check(request, all[i], true) != 0) // a kernel that is wrong is never timed
             code = 1;
-        else if (bench_one(request, all[i], &peaks, csv) != 0)
-            code = 2;
+        else
+            code = larger(code, bench_one(request, all[i], csv, &timed));
+    }
+    if (timed == 0 && code == 0) {
+        fprintf(stderr, "llmsweep: kernels: no linear kernel matches '%s', computes %s and is at most %s\n",
+                request->filter != NULL ? request->filter : "*", request->bench.format != NULL ? request->bench.format : "anything",
+                isa_name(isa_current()));
+        code = 2;
     }
     if (csv != NULL && fclose(csv) != 0) {
         fprintf(stderr, "llmsweep: kernels: cannot write %s: %s\n", request->csv, strerror(errno));

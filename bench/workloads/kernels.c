@@ -38,19 +38,14 @@ const char *kernel_bench_format(const struct kernel *kernel)
     return NULL;
 }
 
-int kernel_bench_peaks(int threads, struct kernel_bench_peaks *peaks, char *error, size_t error_size)
+// Bandwidth and the peak of the kernel's arithmetic, per second.
+static int measure_roof(const struct kernel *kernel, const struct kernel_bench_options *options, double bytes, double *bandwidth,
+                        double *peak, char *error, size_t error_size)
 {
-    const struct roof_request request = {.threads = threads, .isa = (enum roof_isa)isa_current(), .peaks = true, .seconds = 0.1};
-    struct roof roof;
-    const int status = roof_measure(&request, &roof, error, error_size);
-    if (status == 0)
-        *peaks = (struct kernel_bench_peaks){.fp32 = roof.fp32.estimate, .int8 = roof.int8.estimate};
-    return status;
-}
-
-static int measure_bandwidth(const struct kernel_bench_options *options, double bytes, double *bandwidth, char *error, size_t error_size)
-{
-    struct roof_request request = {.threads = options->threads, .isa = (enum roof_isa)isa_current(), .seconds = 0.05,
+    struct roof_request request = {.threads = options->threads,
+                                   .isa = (enum roof_isa)isa_current(),
+                                   .peaks = true,
+                                   .seconds = 0.05,
                                    .cache_bytes = options->cache_bytes};
     if (options->cold)
         request.stream_bytes = options->cache_bytes * 4 + ((size_t)1 << 20);
@@ -58,8 +53,10 @@ static int measure_bandwidth(const struct kernel_bench_options *options, double 
         request.hot_bytes = (size_t)bytes;
     struct roof roof;
     const int status = roof_measure(&request, &roof, error, error_size);
-    if (status == 0)
+    if (status == 0) {
         *bandwidth = options->cold ? roof.stream.estimate : roof.hot.estimate;
+        *peak = kernel->activation == ACTIVATION_Q8 ? roof.int8.estimate : roof.fp32.estimate;
+    }
     return status;
 }
 
@@ -161,7 +158,7 @@ static int prepare(struct bench *bench, const struct kernel_bench_options *optio
 }
 
 static void fill_result(const struct bench *bench, const struct sampler *sampler, uint64_t repetitions, const char *word,
-                        const struct kernel_bench_peaks *peaks, double bandwidth, struct kernel_bench_result *result)
+                        double bandwidth, double peak, struct kernel_bench_result *result)
 {
     const struct linear_problem *problem = &bench->problem;
     const double each = 1.0 / (double)repetitions;
@@ -177,15 +174,15 @@ static void fill_result(const struct bench *bench, const struct sampler *sampler
     result->gops = operations / result->ns.estimate;
     result->gbs = bytes / result->ns.estimate;
     result->bandwidth = bandwidth / 1e9;
-    result->peak = (bench->kernel->activation == ACTIVATION_Q8 ? peaks->int8 : peaks->fp32) / 1e9;
+    result->peak = peak / 1e9;
     const double memory_ns = bytes / result->bandwidth, arithmetic_ns = operations / result->peak;
     result->memory_bound = memory_ns > arithmetic_ns;
     result->roof = result->memory_bound ? result->bandwidth : result->peak;
     result->roof_fraction = fmax(memory_ns, arithmetic_ns) / result->ns.estimate;
 }
 
-int kernel_bench(const struct kernel *kernel, const struct kernel_bench_options *options, const struct kernel_bench_peaks *peaks,
-                 struct kernel_bench_result *result, char *error, size_t error_size)
+int kernel_bench(const struct kernel *kernel, const struct kernel_bench_options *options, struct kernel_bench_result *result, char *error,
+                 size_t error_size)
 {
     if (kernel->op != OP_LINEAR) {
         snprintf(error, error_size, "%s: only linear kernels have a benchmark", kernel->name);
@@ -199,7 +196,7 @@ int kernel_bench(const struct kernel *kernel, const struct kernel_bench_options 
     struct bench bench = {.kernel = kernel};
     struct sampler sampler = {0};
     uint64_t repetitions = 0;
-    double bandwidth;
+    double bandwidth, peak;
     int status = prepare(&bench, options, word, error, error_size);
     if (status == 0)
         status = sampler_init(&sampler, &options->sampler, error, error_size);
@@ -211,9 +208,10 @@ int kernel_bench(const struct kernel *kernel, const struct kernel_bench_options 
             snprintf(error, error_size, "%s: sampling failed: %s", kernel->name, strerror(-status));
     }
     if (status == 0)
-        status = measure_bandwidth(options, linear_problem_bytes(&bench.problem, kernel, options->tokens), &bandwidth, error, error_size);
+        status = measure_roof(kernel, options, linear_problem_bytes(&bench.problem, kernel, options->tokens), &bandwidth, &peak, error,
+                              error_size);
     if (status == 0)
-        fill_result(&bench, &sampler, repetitions, word, peaks, bandwidth, result);
+        fill_result(&bench, &sampler, repetitions, word, bandwidth, peak, result);
     sampler_free(&sampler);
     bench_free(&bench);
     return status;

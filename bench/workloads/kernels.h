@@ -19,11 +19,6 @@ struct kernel_bench_options {
     struct sampler_options sampler;
 };
 
-// Arithmetic peaks of the machine, operations/s with the bench's number of threads.
-struct kernel_bench_peaks {
-    double fp32, int8;
-};
-
 struct kernel_bench_result {
     char shape[64]; // "q4g32 2048x2048 m1"
     struct stats_interval ns; // of one call
@@ -36,12 +31,10 @@ struct kernel_bench_result {
     double roof, roof_fraction; // in gbs where memory_bound, else in gops
 };
 
-// Measures the arithmetic peaks. -errno with a line.
-int kernel_bench_peaks(int threads, struct kernel_bench_peaks *peaks, char *error, size_t error_size);
-// Times `kernel`, which the caller has checked. -ENOTSUP with a reason where it does not compute the format or the op has no benchmark,
+// Times `kernel`, which the caller has checked, and right after it the roof. -ENOTSUP with a reason where it does not compute the format or the op has no benchmark,
 // -EINVAL for options out of range, -ENOMEM.
-int kernel_bench(const struct kernel *kernel, const struct kernel_bench_options *options, const struct kernel_bench_peaks *peaks,
-                 struct kernel_bench_result *result, char *error, size_t error_size);
+int kernel_bench(const struct kernel *kernel, const struct kernel_bench_options *options, struct kernel_bench_result *result, char *error,
+                 size_t error_size);
 // The first format word of linear_formats() that the kernel computes; NULL when none.
 const char *kernel_bench_format(const struct kernel *kernel);
 

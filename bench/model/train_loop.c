@@ -279,8 +279,8 @@ static void release(struct training *t)
     free(t->targets);
 }
 
-// Opens the curve; when resuming, keeps only the rows up to the checkpoint's step.
-static FILE *open_curve(const struct training *t, char *error, size_t error_size)
+// Opens the curve; when resuming, keeps only the rows up to the checkpoint's step. *seconds gets the last kept row's time.
+static FILE *open_curve(const struct training *t, double *seconds, char *error, size_t error_size)
 {
     static const char header[] = "step,epoch,tokens,learning_rate,train_loss,gradient_norm,heldout_loss,heldout_perplexity,seconds\n";
     const char *path = t->spec->curve;
@@ -291,8 +291,10 @@ static FILE *open_curve(const struct training *t, char *error, size_t error_size
     while (memory && fgets(line, sizeof line, old)) {
         char *end;
         const long step = strtol(line, &end, 10);
-        if (*end == ',' && end > line && step <= t->step)
-            fputs(line, memory);
+        if (*end != ',' || end == line || step > t->step)
+            continue;
+        fputs(line, memory);
+        *seconds = strtod(strrchr(line, ',') + 1, NULL);
     }
     if (memory)
         fclose(memory);
@@ -308,6 +310,7 @@ static FILE *open_curve(const struct training *t, char *error, size_t error_size
 }
 
 struct progress {
+    double before; // seconds that earlier parts of a resumed training took
     double start, last_report, evaluating; // seconds; evaluating: spent on held-out text, which is no training speed
     long start_step, steps_since;
     double loss_since;
@@ -327,11 +330,11 @@ static int tell(const struct training *t, struct progress *p, double norm, doubl
     return report ? report(context, &r) : 0;
 }
 
-static int loop(struct training *t, FILE *curve, int (*report)(void *context, const struct train_report *report),
+static int loop(struct training *t, FILE *curve, double seconds_before, int (*report)(void *context, const struct train_report *report),
                 void *context, char *error, size_t error_size)
 {
     const struct train_spec *spec = t->spec;
-    struct progress p = {.start = now(), .last_report = now(), .start_step = t->step};
+    struct progress p = {.before = seconds_before, .start = now(), .last_report = now(), .start_step = t->step};
     while (t->step < t->steps) {
         double loss, norm;
         int rc = take_step(t, &loss, &norm, error, error_size);
@@ -351,7 +354,7 @@ static int loop(struct training *t, FILE *curve, int (*report)(void *context, co
             }
             fprintf(curve, "%ld,%.4f,%lld,%.6g,%.5f,%.4f,%.5f,%.4f,%.1f\n", t->step, (double)t->step / (double)t->steps_per_epoch,
                     (long long)t->step * spec->sequences * spec->length, train_learning_rate(spec, t->step - 1, t->steps),
-                    p.loss_since / (double)p.steps_since, norm, heldout, exp(heldout), now() - p.start);
+                    p.loss_since / (double)p.steps_since, norm, heldout, exp(heldout), p.before + now() - p.start);
             fflush(curve);
             rc = save(t, error, error_size);
             if (rc)
@@ -375,17 +378,18 @@ int train_run(const struct train_spec *spec, bool resume, int (*report)(void *co
 {
     struct training t = {.spec = spec, .epoch = -1};
     FILE *curve = NULL;
+    double seconds_before = 0;
     int rc = train_spec_check(spec, spec->model.name, error, error_size);
     if (!rc)
         rc = prepare(&t, error, error_size);
     if (!rc && resume)
         rc = restore(&t, error, error_size);
     if (!rc) {
-        curve = open_curve(&t, error, error_size);
+        curve = open_curve(&t, &seconds_before, error, error_size);
         rc = curve ? 0 : -EIO;
     }
     if (!rc)
-        rc = loop(&t, curve, report, context, error, error_size);
+        rc = loop(&t, curve, seconds_before, report, context, error, error_size);
     if (curve)
         fclose(curve);
     if (!rc) {

@@ -351,6 +351,13 @@ static void training_learns_and_resumes(void **state)
     for (const char *p = reference; (p = strchr(p, '\n')); p++)
         reference_rows++;
     assert_int_equal(rows, reference_rows);
+    double last = 0;
+    for (const char *p = strchr(curve, '\n') + 1; *p; p = strchr(p, '\n') + 1) { // time goes on where it was interrupted
+        double seconds = 0;
+        assert_int_equal(sscanf(p, "%*d,%*f,%*d,%*f,%*f,%*f,%*f,%*f,%lf", &seconds), 1);
+        assert_true(seconds > last - 0.05); // the file keeps tenths
+        last = seconds;
+    }
     free(curve);
     free(reference);
     assert_true(train_run(&broken, true, watch, &second_half, error, sizeof error) < 0);

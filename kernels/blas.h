@@ -5,17 +5,18 @@
 
 #include <stdbool.h>
 
-// c (m, n) = alpha · a · b + beta · c, where a is (m, k), or (k, m) if transpose_a, and b is (k, n), or (n, k) if transpose_b.
-// lda, ldb and ldc are the lengths of a row in memory. Inside an OpenMP parallel region it runs on the calling thread alone.
+// c (m, n) = alpha · a · b + beta · c, where a is (m, k), or (k, m) if transpose_a, and b is (k, n), or (n, k) if
+// transpose_b. lda, ldb and ldc are the lengths of a row in memory. Inside an OpenMP parallel region it runs on the
+// calling thread alone.
 void blas_sgemm(bool transpose_a, bool transpose_b, int m, int n, int k, float alpha, const float *a, int lda,
                 const float *b, int ldb, float beta, float *c, int ldc);
 
 // y (m) = a · x, where a is (m, k), x is (k). A library's matrix–vector product, which its sgemm with one row is not.
 void blas_sgemv(int m, int k, const float *a, int lda, const float *x, float *y);
 
-const char *blas_config(void);       // build and version, such as "OpenBLAS 0.3.21 … DYNAMIC_ARCH …"
-const char *blas_core(void);         // the CPU kernels that it picked, such as "SkylakeX"
-int blas_parallel(void);             // 0 sequential, 1 own pthread pool, 2 OpenMP
+const char *blas_config(void); // build and version, such as "OpenBLAS 0.3.21 … DYNAMIC_ARCH …"
+const char *blas_core(void);   // the CPU kernels that it picked, such as "SkylakeX"
+int blas_parallel(void);       // 0 sequential, 1 own pthread pool, 2 OpenMP
 void blas_set_threads(int threads);
 
 #endif

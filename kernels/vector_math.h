@@ -9,14 +9,15 @@
 
 // One copy of the function for each level, picked when the program starts. Not under sanitizers, whose run-time is not
 // ready yet when the choice is made.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12 && \
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12 &&                               \
     !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && !defined(LLMSWEEP_NO_CLONES)
 #define VECTOR_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
 #define VECTOR_CLONES
 #endif
 
-// e^x within 2 units in the last place for −87 ≤ x ≤ 88, clamped outside (Cody and Waite's reduction, Cephes' polynomial).
+// e^x within 2 units in the last place for −87 ≤ x ≤ 88, clamped outside (Cody and Waite's reduction, Cephes'
+// polynomial).
 static inline float vector_exp(float x)
 {
     x = x < -87.0f ? -87.0f : x;

@@ -29,15 +29,16 @@ static int show(void *context, const struct train_report *r)
     if (isfinite(r->heldout_perplexity))
         snprintf(heldout, sizeof heldout, "  held-out ppl %.3f (best %.3f)", r->heldout_perplexity, r->best_perplexity);
     const long left = lround(r->seconds_left);
-    fprintf(stderr, "%sstep %ld/%ld  loss %.4f%s  lr %.2e  |g| %.2f  %.0f tokens/s  ETA %ld:%02ld%s", terminal ? "\r\033[K" : "",
-            r->step, r->steps, r->loss, heldout, r->learning_rate, r->gradient_norm, r->tokens_per_second, left / 60, left % 60,
-            terminal && !isfinite(r->heldout_perplexity) ? "" : "\n");
+    fprintf(stderr, "%sstep %ld/%ld  loss %.4f%s  lr %.2e  |g| %.2f  %.0f tokens/s  ETA %ld:%02ld%s",
+            terminal ? "\r\033[K" : "", r->step, r->steps, r->loss, heldout, r->learning_rate, r->gradient_norm,
+            r->tokens_per_second, left / 60, left % 60, terminal && !isfinite(r->heldout_perplexity) ? "" : "\n");
     return stop_asked;
 }
 
 static int usage(const char *complaint, const char *word)
 {
-    fprintf(stderr, "llmsweep: train: %s%s\nusage: llmsweep train SPEC [--text FILE] [-o FILE] [--resume]\n", complaint, word);
+    fprintf(stderr, "llmsweep: train: %s%s\nusage: llmsweep train SPEC [--text FILE] [-o FILE] [--resume]\n", complaint,
+            word);
     return 2;
 }
 
@@ -70,7 +71,8 @@ int command_train(int argc, char **argv)
     char error[1024];
     static struct train_spec spec;
     int rc = train_spec_read(&spec, spec_path, error, sizeof error);
-    if (!rc && ((text && set_path(spec.text, sizeof spec.text, text)) || (output && set_path(spec.output, sizeof spec.output, output))))
+    if (!rc && ((text && set_path(spec.text, sizeof spec.text, text)) ||
+                (output && set_path(spec.output, sizeof spec.output, output))))
         return usage("a path is too long", "");
     if (!rc) {
         int terminal = isatty(STDERR_FILENO);

@@ -17,8 +17,8 @@ static const char separator[] = "<|endoftext|>";
 struct word {
     const char *text; // in the corpus
     uint32_t bytes;
-    uint32_t length;  // in tokens: shrinks as pairs are joined
-    size_t start;     // of its tokens in learner.ids
+    uint32_t length; // in tokens: shrinks as pairs are joined
+    size_t start;    // of its tokens in learner.ids
     int64_t count;
 };
 
@@ -32,8 +32,8 @@ struct learner {
     size_t word_count, word_room;
     uint32_t *word_slots; // open-addressed: text → word + 1, 0 where empty
     size_t word_mask;
-    int32_t *ids;         // all words' tokens
-    struct pair *pairs;   // open-addressed
+    int32_t *ids;       // all words' tokens
+    struct pair *pairs; // open-addressed
     size_t pair_used, pair_mask;
 };
 
@@ -139,7 +139,8 @@ static const struct pair *best_pair(const struct learner *l)
         const struct pair *p = &l->pairs[i];
         if (p->count < 2 || (best && p->count < best->count))
             continue;
-        if (!best || p->count > best->count || p->left < best->left || (p->left == best->left && p->right < best->right))
+        if (!best || p->count > best->count || p->left < best->left ||
+            (p->left == best->left && p->right < best->right))
             best = p;
     }
     return best;
@@ -242,9 +243,12 @@ static int learn(struct learner *l, struct vocabulary *v, int vocab)
             break;
         const struct pair best = *found;
         const int32_t joint = v->count;
-        rc = add_token(v, v->tokens[best.left], v->bytes[best.left], v->tokens[best.right], v->bytes[best.right], TOKEN_NORMAL);
-        v->merges[v->merge_count++] = (struct merge_text){.left = v->tokens[best.left], .left_bytes = v->bytes[best.left],
-                                                          .right = v->tokens[best.right], .right_bytes = v->bytes[best.right]};
+        rc = add_token(v, v->tokens[best.left], v->bytes[best.left], v->tokens[best.right], v->bytes[best.right],
+                       TOKEN_NORMAL);
+        v->merges[v->merge_count++] = (struct merge_text){.left = v->tokens[best.left],
+                                                          .left_bytes = v->bytes[best.left],
+                                                          .right = v->tokens[best.right],
+                                                          .right_bytes = v->bytes[best.right]};
         for (size_t i = 0; i < l->word_count && !rc; i++)
             rc = join_in_word(l, &l->words[i], best.left, best.right, joint);
     }
@@ -263,8 +267,10 @@ int bpe_train(struct tokenizer **tokenizer, const struct corpus *corpus, int voc
         return -EINVAL;
     }
     struct learner learner = {0};
-    struct vocabulary v = {.tokens = calloc((size_t)vocab, sizeof *v.tokens), .bytes = calloc((size_t)vocab, sizeof *v.bytes),
-                           .types = calloc((size_t)vocab, sizeof *v.types), .merges = calloc((size_t)vocab, sizeof *v.merges)};
+    struct vocabulary v = {.tokens = calloc((size_t)vocab, sizeof *v.tokens),
+                           .bytes = calloc((size_t)vocab, sizeof *v.bytes),
+                           .types = calloc((size_t)vocab, sizeof *v.types),
+                           .merges = calloc((size_t)vocab, sizeof *v.merges)};
     int rc = v.tokens && v.bytes && v.types && v.merges ? 0 : -ENOMEM;
     if (!rc)
         rc = prepare(&learner, corpus, error, error_size);
@@ -274,10 +280,15 @@ int bpe_train(struct tokenizer **tokenizer, const struct corpus *corpus, int voc
         snprintf(error, error_size, "%s: no memory to learn a vocabulary of %d tokens", corpus->source, vocab);
     if (!rc)
         rc = tokenizer_create(tokenizer,
-                              &(struct tokenizer_parts){.pattern_name = pattern_name, .vocab = vocab,
-                                                        .tokens = (const char *const *)v.tokens, .token_bytes = v.bytes,
-                                                        .types = v.types, .merges = v.merge_count, .merge = v.merges,
-                                                        .bos = vocab - 1, .eos = vocab - 1},
+                              &(struct tokenizer_parts){.pattern_name = pattern_name,
+                                                        .vocab = vocab,
+                                                        .tokens = (const char *const *)v.tokens,
+                                                        .token_bytes = v.bytes,
+                                                        .types = v.types,
+                                                        .merges = v.merge_count,
+                                                        .merge = v.merges,
+                                                        .bos = vocab - 1,
+                                                        .eos = vocab - 1},
                               error, error_size);
     for (int i = 0; v.tokens && i < v.count; i++)
         free(v.tokens[i]);

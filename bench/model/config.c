@@ -8,9 +8,12 @@ void model_matrix_shape(const struct model_config *config, enum layer_matrix whi
 {
     const int query = config->heads * config->head_dim, key = config->kv_heads * config->head_dim;
     const int shapes[LAYER_MATRICES][2] = {
-        [LAYER_Q] = {query, config->d_model},          [LAYER_K] = {key, config->d_model},
-        [LAYER_V] = {key, config->d_model},            [LAYER_O] = {config->d_model, query},
-        [LAYER_GATE] = {config->ffn, config->d_model}, [LAYER_UP] = {config->ffn, config->d_model},
+        [LAYER_Q] = {query, config->d_model},
+        [LAYER_K] = {key, config->d_model},
+        [LAYER_V] = {key, config->d_model},
+        [LAYER_O] = {config->d_model, query},
+        [LAYER_GATE] = {config->ffn, config->d_model},
+        [LAYER_UP] = {config->ffn, config->d_model},
         [LAYER_DOWN] = {config->d_model, config->ffn},
     };
     *out = shapes[which][0];
@@ -37,7 +40,8 @@ int model_config_check(const struct model_config *config, char *reason, size_t r
     };
     for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
         if (limits[i].value < 1 || limits[i].value > limits[i].ceiling) {
-            snprintf(reason, reason_size, "%s is %d (allowed: 1 to %d)", limits[i].name, limits[i].value, limits[i].ceiling);
+            snprintf(reason, reason_size, "%s is %d (allowed: 1 to %d)", limits[i].name, limits[i].value,
+                     limits[i].ceiling);
             return -EINVAL;
         }
     }

@@ -76,7 +76,8 @@ static int add_document(struct corpus *corpus, size_t *room, const char *text, s
     return 0;
 }
 
-// One line of a data file: "00001740 03 n 01 entity 0 … | that which is perceived …". The licence's lines begin with a space.
+// One line of a data file: "00001740 03 n 01 entity 0 … | that which is perceived …". The licence's lines begin with a
+// space.
 static int add_gloss(struct corpus *corpus, size_t *room, uint64_t file, const char *line, const char *end)
 {
     const char *bar = memchr(line, '|', (size_t)(end - line));
@@ -108,8 +109,8 @@ int corpus_load_glosses(struct corpus *corpus, const char *folder, char *error, 
         rc = append_file(&corpus->storage, &bytes, path, error, error_size);
         ends[i] = bytes;
         if (rc == -ENOENT)
-            snprintf(error, error_size, "%s: not found (install the package wordnet-base, or name its folder in LLMSWEEP_WORDNET)",
-                     path);
+            snprintf(error, error_size,
+                     "%s: not found (install the package wordnet-base, or name its folder in LLMSWEEP_WORDNET)", path);
     }
     if (rc)
         goto out;
@@ -128,7 +129,8 @@ int corpus_load_glosses(struct corpus *corpus, const char *folder, char *error, 
         }
     }
     if (!corpus->count) {
-        snprintf(error, error_size, "%s: no gloss in data.noun, data.verb, data.adj, data.adv (is this WordNet's folder?)", folder);
+        snprintf(error, error_size,
+                 "%s: no gloss in data.noun, data.verb, data.adj, data.adv (is this WordNet's folder?)", folder);
         rc = -EINVAL;
         goto out;
     }
@@ -146,16 +148,19 @@ static size_t find_invalid_utf8(const char *text, size_t bytes)
     size_t i = 0;
     while (i < bytes) {
         const uint8_t first = p[i];
-        const size_t more = first < 0x80 ? 0 : first >= 0xc2 && first < 0xe0 ? 1 : first >= 0xe0 && first < 0xf0 ? 2 :
-                            first >= 0xf0 && first < 0xf5 ? 3 : 4;
+        const size_t more = first < 0x80                    ? 0
+                            : first >= 0xc2 && first < 0xe0 ? 1
+                            : first >= 0xe0 && first < 0xf0 ? 2
+                            : first >= 0xf0 && first < 0xf5 ? 3
+                                                            : 4;
         if (more == 4 || i + more >= bytes)
             return i;
         for (size_t k = 1; k <= more; k++) {
             if ((p[i + k] & 0xc0) != 0x80)
                 return i;
         }
-        if ((first == 0xe0 && p[i + 1] < 0xa0) || (first == 0xed && p[i + 1] >= 0xa0) || (first == 0xf0 && p[i + 1] < 0x90) ||
-            (first == 0xf4 && p[i + 1] >= 0x90))
+        if ((first == 0xe0 && p[i + 1] < 0xa0) || (first == 0xed && p[i + 1] >= 0xa0) ||
+            (first == 0xf0 && p[i + 1] < 0x90) || (first == 0xf4 && p[i + 1] >= 0x90))
             return i;
         i += more + 1;
     }
@@ -209,7 +214,8 @@ int corpus_load_text(struct corpus *corpus, const char *path, char *error, size_
         start = stop;
     }
     if (!rc && (!kept || kept == corpus->count)) {
-        snprintf(error, error_size, "%s: %zu paragraphs are too few to train on some and hold out others (give more text)", path,
+        snprintf(error, error_size,
+                 "%s: %zu paragraphs are too few to train on some and hold out others (give more text)", path,
                  corpus->count);
         rc = -EINVAL;
     }
@@ -295,7 +301,8 @@ int corpus_heldout(const struct model *model, const char *text_path, size_t max_
                    uint64_t *text_hash, char *error, size_t error_size)
 {
     if (!model->tokenizer) {
-        snprintf(error, error_size, "%s has no vocabulary that text could be encoded with, so it has no quality to measure",
+        snprintf(error, error_size,
+                 "%s has no vocabulary that text could be encoded with, so it has no quality to measure",
                  model->config.name);
         return -ENOTSUP;
     }
@@ -324,7 +331,8 @@ int corpus_heldout(const struct model *model, const char *text_path, size_t max_
         corpus_free(&corpus);
     }
     if (rc) {
-        snprintf(error, error_size, "%s: %s while encoding it", text_path ? text_path : corpus_wordnet_folder(), strerror(-rc));
+        snprintf(error, error_size, "%s: %s while encoding it", text_path ? text_path : corpus_wordnet_folder(),
+                 strerror(-rc));
         free(list.ids);
         return rc;
     }

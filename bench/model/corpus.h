@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Text to train on and to measure quality with: WordNet's glosses (the default; Debian package wordnet-base), or a file.
+// Text to train on and to measure quality with: WordNet's glosses (the default; Debian package wordnet-base), or a
+// file.
 #ifndef LLMSWEEP_CORPUS_H
 #define LLMSWEEP_CORPUS_H
 
@@ -13,14 +14,14 @@ struct tokenizer;
 struct document {
     const char *text; // not NUL-terminated
     size_t bytes;
-    bool heldout;     // never trained on
+    bool heldout; // never trained on
 };
 
 struct corpus {
     struct document *documents; // (count), in file order
     size_t count;
-    char *storage;              // owns the text
-    char source[256];           // where it came from, for messages
+    char *storage;    // owns the text
+    char source[256]; // where it came from, for messages
 };
 
 // The folder of data.noun, data.verb, data.adj and data.adv: the environment's LLMSWEEP_WORDNET, or /usr/share/wordnet.
@@ -43,8 +44,9 @@ int corpus_encode(const struct corpus *corpus, const struct tokenizer *tokenizer
                   int32_t **ids, size_t *count);
 
 // The text that quality is measured on, as ids that begin with BOS and number at most max_tokens: the held-out glosses
-// if text_path is NULL, or else a whole text file (all of it: the model never saw it). text_hash names that text (all of it, whatever
-// max_tokens). *ids is malloc'ed, the caller frees it. Returns 0 or -errno with one line that names the file and the cure.
+// if text_path is NULL, or else a whole text file (all of it: the model never saw it). text_hash names that text (all
+// of it, whatever max_tokens). *ids is malloc'ed, the caller frees it. Returns 0 or -errno with one line that names the
+// file and the cure.
 int corpus_heldout(const struct model *model, const char *text_path, size_t max_tokens, int32_t **ids, size_t *count,
                    uint64_t *text_hash, char *error, size_t error_size);
 

@@ -27,8 +27,8 @@ struct cursor {
 static bool fail(struct cursor *c, const char *what)
 {
     if (!c->failed)
-        snprintf(c->error, c->error_size, "%s: byte %zu: %s: not a sound GGUF file (download or convert it again)", c->path,
-                 (size_t)(c->at - c->start), what);
+        snprintf(c->error, c->error_size, "%s: byte %zu: %s: not a sound GGUF file (download or convert it again)",
+                 c->path, (size_t)(c->at - c->start), what);
     c->failed = true;
     return false;
 }
@@ -117,8 +117,9 @@ static void read_tensor(struct cursor *c, struct gguf_tensor *tensor, uint64_t *
     *offset = read_number(c, 8, "a tensor is cut off");
     if (!c->failed && !element_bytes(tensor->type)) {
         c->failed = true;
-        snprintf(c->error, c->error_size, "%s: tensor '%.*s' has type %u, which is not read (known: 0 F32, 1 F16, 30 BF16; convert it)",
-                 c->path, (int)tensor->name.bytes, tensor->name.text, tensor->type);
+        snprintf(c->error, c->error_size,
+                 "%s: tensor '%.*s' has type %u, which is not read (known: 0 F32, 1 F16, 30 BF16; convert it)", c->path,
+                 (int)tensor->name.bytes, tensor->name.text, tensor->type);
     }
 }
 
@@ -126,7 +127,8 @@ static void place_tensor(struct cursor *c, struct gguf_tensor *tensor, uint64_t 
 {
     uint64_t bytes = element_bytes(tensor->type);
     for (uint32_t i = 0; i < MOST_DIMENSIONS; i++) {
-        if (tensor->size[i] < 1 || tensor->size[i] > UINT32_MAX || __builtin_mul_overflow(bytes, tensor->size[i], &bytes)) {
+        if (tensor->size[i] < 1 || tensor->size[i] > UINT32_MAX ||
+            __builtin_mul_overflow(bytes, tensor->size[i], &bytes)) {
             fail(c, "a tensor has absurd dimensions");
             return;
         }
@@ -187,11 +189,13 @@ static int read_alignment(struct cursor *c, const struct gguf_file *file, uint64
 static int parse(struct gguf_file *file, struct cursor *c)
 {
     if (file->bytes < 24 || memcmp(file->map, "GGUF", 4)) {
-        snprintf(c->error, c->error_size, "%s: not a GGUF file (does not begin with 'GGUF'; give a .gguf model or a shape .ini)", c->path);
+        snprintf(c->error, c->error_size,
+                 "%s: not a GGUF file (does not begin with 'GGUF'; give a .gguf model or a shape .ini)", c->path);
         return -EINVAL;
     }
     c->at += 4;
-    const uint64_t version = read_number(c, 4, "cut off"), tensors = read_number(c, 8, "cut off"), keys = read_number(c, 8, "cut off");
+    const uint64_t version = read_number(c, 4, "cut off"), tensors = read_number(c, 8, "cut off"),
+                   keys = read_number(c, 8, "cut off");
     if (version < 2 || version > 3) {
         snprintf(c->error, c->error_size, "%s: GGUF version %llu is not read (known: 2 3, little-endian)", c->path,
                  (unsigned long long)version);
@@ -247,7 +251,11 @@ int gguf_open(struct gguf_file *file, const char *path, char *error, size_t erro
         snprintf(error, error_size, "%s: the model cannot be read: %s", path, strerror(-rc));
         return rc;
     }
-    struct cursor cursor = {.at = file->map, .start = file->map, .end = file->map + file->bytes, .path = path, .error = error,
+    struct cursor cursor = {.at = file->map,
+                            .start = file->map,
+                            .end = file->map + file->bytes,
+                            .path = path,
+                            .error = error,
                             .error_size = error_size};
     rc = parse(file, &cursor);
     if (rc)

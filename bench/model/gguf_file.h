@@ -8,9 +8,20 @@
 #include <stdint.h>
 
 enum gguf_value_type {
-    GGUF_VALUE_UINT8, GGUF_VALUE_INT8, GGUF_VALUE_UINT16, GGUF_VALUE_INT16, GGUF_VALUE_UINT32, GGUF_VALUE_INT32,
-    GGUF_VALUE_FLOAT32, GGUF_VALUE_BOOL, GGUF_VALUE_STRING, GGUF_VALUE_ARRAY, GGUF_VALUE_UINT64, GGUF_VALUE_INT64,
-    GGUF_VALUE_FLOAT64, GGUF_VALUE_TYPES
+    GGUF_VALUE_UINT8,
+    GGUF_VALUE_INT8,
+    GGUF_VALUE_UINT16,
+    GGUF_VALUE_INT16,
+    GGUF_VALUE_UINT32,
+    GGUF_VALUE_INT32,
+    GGUF_VALUE_FLOAT32,
+    GGUF_VALUE_BOOL,
+    GGUF_VALUE_STRING,
+    GGUF_VALUE_ARRAY,
+    GGUF_VALUE_UINT64,
+    GGUF_VALUE_INT64,
+    GGUF_VALUE_FLOAT64,
+    GGUF_VALUE_TYPES
 };
 
 struct gguf_text {
@@ -29,9 +40,9 @@ struct gguf_key {
 struct gguf_tensor {
     struct gguf_text name;
     uint32_t dimensions;
-    uint64_t size[4];      // size[0] varies fastest: a matrix (out, in) has size[0] = in; unused ones are 1
-    uint32_t type;         // enum gguf_type: only types that we read get this far
-    const uint8_t *data;   // unaligned
+    uint64_t size[4];    // size[0] varies fastest: a matrix (out, in) has size[0] = in; unused ones are 1
+    uint32_t type;       // enum gguf_type: only types that we read get this far
+    const uint8_t *data; // unaligned
 };
 
 struct gguf_file {

@@ -8,7 +8,8 @@
 
 enum { PER_LAYER = LAYER_MATRICES + 2 };
 
-static const char *const matrix_names[LAYER_MATRICES] = {"attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"};
+static const char *const matrix_names[LAYER_MATRICES] = {"attn_q",   "attn_k", "attn_v",  "attn_output",
+                                                         "ffn_gate", "ffn_up", "ffn_down"};
 
 int gguf_weight_count(const struct model_config *config)
 {
@@ -33,7 +34,8 @@ static size_t layer_size(const struct model_config *config)
 // Within a block: attention norm, the matrices, feed-forward norm, as model.c lays the storage out.
 static struct gguf_weight layer_weight(const struct model_config *config, int layer, int place)
 {
-    struct gguf_weight w = {.offset = (size_t)config->vocab * (size_t)config->d_model + (size_t)layer * layer_size(config)};
+    struct gguf_weight w = {.offset =
+                                (size_t)config->vocab * (size_t)config->d_model + (size_t)layer * layer_size(config)};
     if (place == 0) {
         snprintf(w.name, sizeof w.name, "blk.%d.attn_norm.weight", layer);
         w.in = config->d_model;
@@ -59,9 +61,12 @@ struct gguf_weight gguf_weight_at(const struct model_config *config, int index)
         return (struct gguf_weight){.name = "token_embd.weight", .out = config->vocab, .in = config->d_model};
     if (--index < config->layers * PER_LAYER)
         return layer_weight(config, index / PER_LAYER, index % PER_LAYER);
-    const size_t after_layers = (size_t)config->vocab * (size_t)config->d_model + (size_t)config->layers * layer_size(config);
+    const size_t after_layers =
+        (size_t)config->vocab * (size_t)config->d_model + (size_t)config->layers * layer_size(config);
     if (index == config->layers * PER_LAYER)
         return (struct gguf_weight){.name = "output_norm.weight", .offset = after_layers, .in = config->d_model};
-    return (struct gguf_weight){.name = "output.weight", .offset = after_layers + (size_t)config->d_model, .out = config->vocab,
+    return (struct gguf_weight){.name = "output.weight",
+                                .offset = after_layers + (size_t)config->d_model,
+                                .out = config->vocab,
                                 .in = config->d_model};
 }

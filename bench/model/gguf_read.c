@@ -43,7 +43,8 @@ static int read_config(const struct source *s, struct model_config *c)
                       (int)(architecture.bytes < 40 ? architecture.bytes : 40), architecture.text);
     const struct gguf_text name = gguf_string(gguf_find_key(&s->file, "general.name"));
     memset(c, 0, sizeof *c);
-    snprintf(c->name, sizeof c->name, "%.*s", (int)(name.bytes < 63 ? name.bytes : 63), name.bytes ? name.text : "unnamed");
+    snprintf(c->name, sizeof c->name, "%.*s", (int)(name.bytes < 63 ? name.bytes : 63),
+             name.bytes ? name.text : "unnamed");
     for (char *p = c->name; *p; p++) {
         if ((unsigned char)*p < ' ') // the name goes into tables and messages
             *p = '?';
@@ -77,7 +78,8 @@ static int read_config(const struct source *s, struct model_config *c)
     if (model_config_check(c, reason, sizeof reason))
         return REFUSE(s, "%s: %s", s->path, reason);
     if (rotary != c->head_dim)
-        return REFUSE(s, "%s: only %d of %d values of a head turn with the position: not supported", s->path, rotary, c->head_dim);
+        return REFUSE(s, "%s: only %d of %d values of a head turn with the position: not supported", s->path, rotary,
+                      c->head_dim);
     const struct gguf_text scaling = gguf_string(gguf_find_key(&s->file, "llama.rope.scaling.type"));
     if (scaling.bytes && !gguf_text_equals(scaling, "none"))
         return REFUSE(s, "%s: rotary positions are scaled (llama.rope.scaling.type): not supported", s->path);
@@ -94,10 +96,11 @@ static int check_tensors(const struct source *s, const struct model_config *c)
         const struct gguf_tensor *t = gguf_find_tensor(&s->file, w.name);
         if (!t)
             return REFUSE(s, "%s: lacks the tensor %s", s->path, w.name);
-        if (t->size[0] != (uint64_t)w.in || t->size[1] != (uint64_t)(w.out ? w.out : 1) || t->size[2] != 1 || t->size[3] != 1)
+        if (t->size[0] != (uint64_t)w.in || t->size[1] != (uint64_t)(w.out ? w.out : 1) || t->size[2] != 1 ||
+            t->size[3] != 1)
             return REFUSE(s, "%s: tensor %s is %llu × %llu × %llu × %llu, but the keys say %d × %d", s->path, w.name,
-                          (unsigned long long)t->size[0], (unsigned long long)t->size[1], (unsigned long long)t->size[2],
-                          (unsigned long long)t->size[3], w.in, w.out ? w.out : 1);
+                          (unsigned long long)t->size[0], (unsigned long long)t->size[1],
+                          (unsigned long long)t->size[2], (unsigned long long)t->size[3], w.in, w.out ? w.out : 1);
     }
     for (size_t i = 0; s->file.tensor_count > (size_t)count && i < s->file.tensor_count; i++) {
         const struct gguf_text name = s->file.tensors[i].name;
@@ -151,7 +154,8 @@ static int plain_text(struct vocabulary *v, const char *text, size_t bytes, cons
     return 0;
 }
 
-static int read_tokens(const struct source *s, struct vocabulary *v, const struct gguf_key *tokens, const struct gguf_key *types)
+static int read_tokens(const struct source *s, struct vocabulary *v, const struct gguf_key *tokens,
+                       const struct gguf_key *types)
 {
     const uint8_t *cursor = tokens->value;
     for (uint64_t i = 0; i < tokens->count; i++) {
@@ -205,9 +209,12 @@ static int build_tokenizer(const struct source *s, struct tokenizer **tokenizer,
         return REFUSE(s, "%s: %llu tokens and %llu merges do not fit a vocabulary of %d", s->path,
                       (unsigned long long)tokens->count, (unsigned long long)merges->count, vocab);
     const size_t count = (size_t)tokens->count, merge_count = (size_t)merges->count;
-    struct vocabulary v = {.bytes = malloc(s->file.bytes), // plain bytes are no longer than their printable form in the file
-                           .tokens = malloc(count * sizeof *v.tokens), .token_bytes = malloc(count * sizeof *v.token_bytes),
-                           .types = malloc(count * sizeof *v.types), .merges = malloc((merge_count + 1) * sizeof *v.merges)};
+    struct vocabulary v = {.bytes =
+                               malloc(s->file.bytes), // plain bytes are no longer than their printable form in the file
+                           .tokens = malloc(count * sizeof *v.tokens),
+                           .token_bytes = malloc(count * sizeof *v.token_bytes),
+                           .types = malloc(count * sizeof *v.types),
+                           .merges = malloc((merge_count + 1) * sizeof *v.merges)};
     v.next = v.bytes;
     int rc = v.bytes && v.tokens && v.token_bytes && v.types && v.merges ? 0 : -ENOMEM;
     if (rc)
@@ -220,13 +227,18 @@ static int build_tokenizer(const struct source *s, struct tokenizer **tokenizer,
         int64_t add_bos = !strcmp(pattern, "llama-bpe"); // what is meant when the key is missing
         gguf_integer(gguf_find_key(&s->file, "tokenizer.ggml.add_bos_token"), &add_bos);
         char reason[256];
-        rc = tokenizer_create(tokenizer,
-                              &(struct tokenizer_parts){
-                                  .pattern_name = pattern, .vocab = vocab, .tokens = v.tokens, .token_bytes = v.token_bytes,
-                                  .types = v.types, .merges = (int)merge_count, .merge = v.merges,
-                                  .bos = add_bos ? read_special(s, "tokenizer.ggml.bos_token_id", vocab) : -1,
-                                  .eos = read_special(s, "tokenizer.ggml.eos_token_id", vocab)},
-                              reason, sizeof reason);
+        rc = tokenizer_create(
+            tokenizer,
+            &(struct tokenizer_parts){.pattern_name = pattern,
+                                      .vocab = vocab,
+                                      .tokens = v.tokens,
+                                      .token_bytes = v.token_bytes,
+                                      .types = v.types,
+                                      .merges = (int)merge_count,
+                                      .merge = v.merges,
+                                      .bos = add_bos ? read_special(s, "tokenizer.ggml.bos_token_id", vocab) : -1,
+                                      .eos = read_special(s, "tokenizer.ggml.eos_token_id", vocab)},
+            reason, sizeof reason);
         if (rc)
             snprintf(s->error, s->error_size, "%s: %s", s->path, reason);
     }
@@ -271,7 +283,8 @@ int gguf_read_model(struct model *model, const char *path, char *error, size_t e
     }
     for (int i = 0; i < gguf_weight_count(&config); i++) {
         const struct gguf_weight w = gguf_weight_at(&config, i);
-        widen(loaded.storage + w.offset, gguf_find_tensor(&source.file, w.name), (size_t)w.in * (size_t)(w.out ? w.out : 1));
+        widen(loaded.storage + w.offset, gguf_find_tensor(&source.file, w.name),
+              (size_t)w.in * (size_t)(w.out ? w.out : 1));
     }
     loaded.tokenizer = tokenizer;
     tokenizer = NULL;

@@ -82,7 +82,8 @@ static void key_array(struct keys *k, const char *name, enum gguf_value_type typ
     put_u64(k->out, count);
 }
 
-// A token's text: ordinary tokens in GPT-2's printable form, others as they are. Returns its length; out has room for it.
+// A token's text: ordinary tokens in GPT-2's printable form, others as they are. Returns its length; out has room for
+// it.
 static size_t show_token(const struct tokenizer *tokenizer, int id, char *out)
 {
     size_t bytes, length = 0;
@@ -244,7 +245,8 @@ static int write_file(FILE *out, const struct model *model, enum gguf_type type)
 int gguf_write_model(const char *path, const struct model *model, enum gguf_type type, char *error, size_t error_size)
 {
     if (model->config.rope_style != ROPE_INTERLEAVED || (type != GGUF_F32 && type != GGUF_F16)) {
-        snprintf(error, error_size, "%s: only models with interleaved rotary positions are written, as F32 or F16", path);
+        snprintf(error, error_size, "%s: only models with interleaved rotary positions are written, as F32 or F16",
+                 path);
         return -ENOTSUP;
     }
     char aside[4096];

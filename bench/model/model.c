@@ -58,7 +58,8 @@ int model_allocate(struct model *model, const struct model_config *config)
     model->config = *config;
     model->parameter_count = model_parameter_count(config);
     model->layers = calloc((size_t)config->layers, sizeof *model->layers);
-    // Rounded up, since aligned_alloc wants a multiple of the alignment; 64 bytes are a cache line and an AVX-512 register.
+    // Rounded up, since aligned_alloc wants a multiple of the alignment; 64 bytes are a cache line and an AVX-512
+    // register.
     const size_t bytes = (model->parameter_count * sizeof(float) + 63) / 64 * 64;
     model->storage = aligned_alloc(64, bytes);
     if (!model->layers || !model->storage) {

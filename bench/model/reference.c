@@ -10,9 +10,9 @@
 
 // Everything that lives between two positions (the caches) and the vectors of the position at hand.
 struct state {
-    double *keys, *values;                     // (layers, count, kv_heads·head_dim)
-    double *x, *normed, *q, *attended, *wide;  // (d_model), (d_model), (heads·head_dim), the same, (max of all)
-    double *gate, *up, *scores;                // (ffn), (ffn), (count)
+    double *keys, *values;                    // (layers, count, kv_heads·head_dim)
+    double *x, *normed, *q, *attended, *wide; // (d_model), (d_model), (heads·head_dim), the same, (max of all)
+    double *gate, *up, *scores;               // (ffn), (ffn), (count)
 };
 
 // y (out) = weight (out, in) · x (in)
@@ -119,7 +119,8 @@ int model_reference_logits(const struct model *model, const int32_t *ids, int co
             return -EINVAL;
     }
     const size_t wide = d > (size_t)c->vocab ? d : (size_t)c->vocab;
-    double *storage = calloc(2 * cache + 2 * d + 2 * query + wide + 2 * (size_t)c->ffn + (size_t)count, sizeof *storage);
+    double *storage =
+        calloc(2 * cache + 2 * d + 2 * query + wide + 2 * (size_t)c->ffn + (size_t)count, sizeof *storage);
     if (!storage)
         return -ENOMEM;
     struct state s = {.keys = storage};

@@ -69,17 +69,20 @@ static int handle(void *user, const char *section, const char *name, const char 
         return read_real(r, name, value, &config->norm_eps);
     if (!strcmp(name, "rope_style")) {
         config->rope_style = !strcmp(value, "halves") ? ROPE_HALVES : ROPE_INTERLEAVED;
-        return !strcmp(value, "halves") || !strcmp(value, "interleaved") ? 1 : refuse(r, name, value, "interleaved or halves");
+        return !strcmp(value, "halves") || !strcmp(value, "interleaved")
+                   ? 1
+                   : refuse(r, name, value, "interleaved or halves");
     }
     if (!strcmp(name, "tied_embeddings")) {
         config->tied_embeddings = !strcmp(value, "yes");
         return !strcmp(value, "yes") || !strcmp(value, "no") ? 1 : refuse(r, name, value, "yes or no");
     }
     if (!*r->complaint)
-        snprintf(r->complaint, sizeof r->complaint,
-                 "unknown key '%.40s' in [model] (known: name vocab d_model layers heads kv_heads head_dim ffn context rope_theta "
-                 "norm_eps rope_style tied_embeddings)",
-                 name);
+        snprintf(
+            r->complaint, sizeof r->complaint,
+            "unknown key '%.40s' in [model] (known: name vocab d_model layers heads kv_heads head_dim ffn context rope_theta "
+            "norm_eps rope_style tied_embeddings)",
+            name);
     return 0;
 }
 
@@ -87,7 +90,8 @@ int shape_read(struct model_config *config, const char *path, char *error, size_
 {
     *config = (struct model_config){.rope_theta = 10000, .norm_eps = 1e-5f, .rope_style = ROPE_INTERLEAVED};
     const char *slash = strrchr(path, '/');
-    snprintf(config->name, sizeof config->name, "%.*s", (int)strcspn(slash ? slash + 1 : path, "."), slash ? slash + 1 : path);
+    snprintf(config->name, sizeof config->name, "%.*s", (int)strcspn(slash ? slash + 1 : path, "."),
+             slash ? slash + 1 : path);
     struct reader reader = {.config = config};
     errno = 0;
     const int rc = ini_parse(path, handle, &reader);
@@ -97,7 +101,8 @@ int shape_read(struct model_config *config, const char *path, char *error, size_
         return -code;
     }
     if (rc > 0) {
-        snprintf(error, error_size, "%s:%d: %s", path, rc, *reader.complaint ? reader.complaint : "neither a section nor 'key = value'");
+        snprintf(error, error_size, "%s:%d: %s", path, rc,
+                 *reader.complaint ? reader.complaint : "neither a section nor 'key = value'");
         return -EINVAL;
     }
     for (int i = 0; i < INTEGERS; i++) {
@@ -125,7 +130,8 @@ int shape_load(struct model *model, const char *path, char *error, size_t error_
         snprintf(error, error_size, "%s: no memory for its weights", path);
         return rc;
     }
-    const uint64_t sizes[] = {(uint64_t)config.vocab, (uint64_t)config.d_model, (uint64_t)config.layers, (uint64_t)config.ffn};
+    const uint64_t sizes[] = {(uint64_t)config.vocab, (uint64_t)config.d_model, (uint64_t)config.layers,
+                              (uint64_t)config.ffn};
     uint64_t seed = 1;
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         seed = seed * 1000003u + sizes[i];

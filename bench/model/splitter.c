@@ -38,7 +38,8 @@ int splitter_create(struct splitter **splitter, const char *name, char *error, s
     int code;
     PCRE2_SIZE offset;
     struct splitter *s = calloc(1, sizeof *s);
-    // UCP: \s and the classes follow Unicode. MATCH_INVALID_UTF: bytes that are no UTF-8 are skipped instead of refused.
+    // UCP: \s and the classes follow Unicode. MATCH_INVALID_UTF: bytes that are no UTF-8 are skipped instead of
+    // refused.
     if (s)
         s->code = pcre2_compile((PCRE2_SPTR)patterns[i].pattern, PCRE2_ZERO_TERMINATED,
                                 PCRE2_UTF | PCRE2_UCP | PCRE2_MATCH_INVALID_UTF, &code, &offset, NULL);

@@ -15,12 +15,12 @@ struct merge {
 struct tokenizer {
     struct splitter *splitter;
     int vocab, merges, bos, eos;
-    char *bytes;            // all tokens' bytes, one after the other
-    size_t *start;          // (vocab + 1) where each token's bytes start
-    int32_t *types;         // (vocab)
-    struct merge *merge;    // (merges) best first
-    int32_t *merge_slots;   // open-addressed: (left, right) → rank, -1 where empty
-    int32_t *text_slots;    // open-addressed: bytes → id, -1 where empty
+    char *bytes;          // all tokens' bytes, one after the other
+    size_t *start;        // (vocab + 1) where each token's bytes start
+    int32_t *types;       // (vocab)
+    struct merge *merge;  // (merges) best first
+    int32_t *merge_slots; // open-addressed: (left, right) → rank, -1 where empty
+    int32_t *text_slots;  // open-addressed: bytes → id, -1 where empty
     size_t merge_mask, text_mask;
     int32_t byte_id[256];
 };
@@ -196,12 +196,13 @@ struct candidate {
     uint32_t left;
 };
 
-// One word being merged: its tokens as a doubly linked list, so that a merge costs the same in a long word as in a short one.
+// One word being merged: its tokens as a doubly linked list, so that a merge costs the same in a long word as in a
+// short one.
 struct encoder {
     const struct tokenizer *tokenizer;
-    int32_t *ids;         // the result, grown by whole words
+    int32_t *ids; // the result, grown by whole words
     size_t count, room;
-    int32_t *token;       // the word's tokens, -1 where merged away
+    int32_t *token; // the word's tokens, -1 where merged away
     uint32_t *next, *previous;
     struct candidate *heap;
     size_t heap_count, word_room;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Byte-level byte-pair encoding (Sennrich et al. 2016; Radford et al. 2019): text is split into words by a regular
-// expression, each word's bytes start as one token each, and the best-ranked pair of neighbours is merged until none is left.
-// Every byte string can be encoded, and decoding an encoding gives back the very same bytes.
+// expression, each word's bytes start as one token each, and the best-ranked pair of neighbours is merged until none is
+// left. Every byte string can be encoded, and decoding an encoding gives back the very same bytes.
 #ifndef LLMSWEEP_TOKENIZER_H
 #define LLMSWEEP_TOKENIZER_H
 
@@ -20,14 +20,14 @@ struct merge_text {
 
 // What a tokenizer is made of. All arrays are borrowed: tokenizer_create copies what it needs.
 struct tokenizer_parts {
-    const char *pattern_name;   // how text is split into words, by GGUF's name, such as "gpt-2" (splitter.h)
-    int vocab;                  // number of tokens
-    const char *const *tokens;  // (vocab) each token's bytes …
-    const size_t *token_bytes;  // (vocab) … and how many they are
-    const int32_t *types;       // (vocab) enum token_type
-    int merges;                 // number of merges
+    const char *pattern_name;       // how text is split into words, by GGUF's name, such as "gpt-2" (splitter.h)
+    int vocab;                      // number of tokens
+    const char *const *tokens;      // (vocab) each token's bytes …
+    const size_t *token_bytes;      // (vocab) … and how many they are
+    const int32_t *types;           // (vocab) enum token_type
+    int merges;                     // number of merges
     const struct merge_text *merge; // (merges) best first; both halves and their joint must be tokens
-    int bos, eos;               // ids of the tokens before and after a document; may be the same; -1 if there is none
+    int bos, eos; // ids of the tokens before and after a document; may be the same; -1 if there is none
 };
 
 // Returns 0, or -EINVAL/-ENOMEM with a one-line reason.

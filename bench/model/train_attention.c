@@ -23,7 +23,8 @@ struct head {
     int query_stride, key_stride;
 };
 
-static struct head find_head(const struct attention_shape *s, int sequence, int head, const float *q, const float *k, const float *v)
+static struct head find_head(const struct attention_shape *s, int sequence, int head, const float *q, const float *k,
+                             const float *v)
 {
     const int query_stride = s->heads * s->head_dim, key_stride = s->kv_heads * s->head_dim;
     const size_t row = (size_t)sequence * (size_t)s->length;
@@ -38,7 +39,8 @@ static struct head find_head(const struct attention_shape *s, int sequence, int 
     return h;
 }
 
-static void head_forward(const struct attention_shape *s, const struct head *h, float *out, float *log_sum, float *score)
+static void head_forward(const struct attention_shape *s, const struct head *h, float *out, float *log_sum,
+                         float *score)
 {
     const int dim = s->head_dim;
     const float scale = 1 / sqrtf((float)dim);
@@ -46,15 +48,16 @@ static void head_forward(const struct attention_shape *s, const struct head *h, 
         const int rows = s->length - first < BLOCK ? s->length - first : BLOCK, keys = first + rows;
         const size_t at = (size_t)first * (size_t)h->query_stride;
         // score (rows, keys) = scale · Q Kᵀ
-        blas_sgemm(false, true, rows, keys, dim, scale, h->q + at, h->query_stride, h->k, h->key_stride, 0, score, keys);
+        blas_sgemm(false, true, rows, keys, dim, scale, h->q + at, h->query_stride, h->k, h->key_stride, 0, score,
+                   keys);
         for (int r = 0; r < rows; r++)
             log_sum[first + r] = causal_softmax_row(score + (size_t)r * (size_t)keys, first + r + 1, keys);
         blas_sgemm(false, false, rows, dim, keys, 1, score, keys, h->v, h->key_stride, 0, out + at, h->query_stride);
     }
 }
 
-void train_attention_forward(const struct attention_shape *shape, float *out, float *log_sum, const float *q, const float *k,
-                             const float *v, float *scratch)
+void train_attention_forward(const struct attention_shape *shape, float *out, float *log_sum, const float *q,
+                             const float *k, const float *v, float *scratch)
 {
 #pragma omp parallel for collapse(2) schedule(dynamic)
     for (int sequence = 0; sequence < shape->sequences; sequence++) {
@@ -75,12 +78,14 @@ static void head_backward(const struct attention_shape *s, const struct head *h,
     for (int first = 0; first < s->length; first += BLOCK) {
         const int rows = s->length - first < BLOCK ? s->length - first : BLOCK, keys = first + rows;
         const size_t at = (size_t)first * (size_t)h->query_stride;
-        blas_sgemm(false, true, rows, keys, dim, scale, h->q + at, h->query_stride, h->k, h->key_stride, 0, score, keys);
+        blas_sgemm(false, true, rows, keys, dim, scale, h->q + at, h->query_stride, h->k, h->key_stride, 0, score,
+                   keys);
         blas_sgemm(false, true, rows, keys, dim, 1, dout + at, h->query_stride, h->v, h->key_stride, 0, dscore, keys);
         for (int r = 0; r < rows; r++) {
             const size_t row = at + (size_t)r * (size_t)h->query_stride;
-            causal_softmax_backward_row(score + (size_t)r * (size_t)keys, dscore + (size_t)r * (size_t)keys, log_sum[first + r],
-                                        dot_row(dout + row, out + row, dim), scale, first + r + 1, keys);
+            causal_softmax_backward_row(score + (size_t)r * (size_t)keys, dscore + (size_t)r * (size_t)keys,
+                                        log_sum[first + r], dot_row(dout + row, out + row, dim), scale, first + r + 1,
+                                        keys);
         }
         // dV (keys, dim) += Pᵀ dO, dQ (rows, dim) = dS K, dK (keys, dim) += dSᵀ Q
         blas_sgemm(true, false, keys, dim, rows, 1, score, keys, dout + at, h->query_stride, 1, dv, h->key_stride);
@@ -94,7 +99,8 @@ void train_attention_backward(const struct attention_shape *shape, float *dq, fl
                               float *scratch)
 {
     const int group = shape->heads / shape->kv_heads;
-    const size_t keys = (size_t)shape->sequences * (size_t)shape->length * (size_t)shape->kv_heads * (size_t)shape->head_dim;
+    const size_t keys =
+        (size_t)shape->sequences * (size_t)shape->length * (size_t)shape->kv_heads * (size_t)shape->head_dim;
     memset(dk, 0, keys * sizeof *dk);
     memset(dv, 0, keys * sizeof *dv);
     // A thread takes a whole group: its heads add to the same dK and dV.
@@ -104,8 +110,9 @@ void train_attention_backward(const struct attention_shape *shape, float *dq, fl
             float *score = scratch + (size_t)omp_get_thread_num() * 2 * BLOCK * (size_t)shape->length;
             for (int head = kv_head * group; head < (kv_head + 1) * group; head++) {
                 const struct head h = find_head(shape, sequence, head, q, k, v);
-                head_backward(shape, &h, dq + h.query_offset, dk + h.key_offset, dv + h.key_offset, dout + h.query_offset,
-                              out + h.query_offset, log_sum + h.log_offset, score, score + BLOCK * (size_t)shape->length);
+                head_backward(shape, &h, dq + h.query_offset, dk + h.key_offset, dv + h.key_offset,
+                              dout + h.query_offset, out + h.query_offset, log_sum + h.log_offset, score,
+                              score + BLOCK * (size_t)shape->length);
             }
         }
     }

@@ -19,7 +19,10 @@ static const char magic[8] = {'L', 'S', 'W', 'C', 'K', 'P', 'T', '1'};
 
 int train_checkpoint_write(const struct train_checkpoint *c, const char *path, char *error, size_t error_size)
 {
-    struct header header = {.spec_hash = c->spec_hash, .parameters = c->parameters, .step = c->step, .best_step = c->best_step,
+    struct header header = {.spec_hash = c->spec_hash,
+                            .parameters = c->parameters,
+                            .step = c->step,
+                            .best_step = c->best_step,
                             .best_loss = c->best_loss};
     memcpy(header.magic, magic, sizeof magic);
     const float *const arrays[] = {c->weights, c->first_moment, c->second_moment, c->best_weights};
@@ -48,7 +51,8 @@ int train_checkpoint_read(struct train_checkpoint *c, const char *path, char *er
     FILE *file = fopen(path, "rb");
     if (!file) {
         const int rc = -errno;
-        snprintf(error, error_size, "%s: no checkpoint to resume from: %s (start without --resume)", path, strerror(-rc));
+        snprintf(error, error_size, "%s: no checkpoint to resume from: %s (start without --resume)", path,
+                 strerror(-rc));
         return rc;
     }
     int rc = -EINVAL;

@@ -9,8 +9,8 @@
 struct train_checkpoint {
     uint64_t spec_hash; // of everything that the training's course depends on
     uint64_t parameters;
-    int64_t step;       // steps done
-    int64_t best_step;  // -1 before the first evaluation
+    int64_t step;      // steps done
+    int64_t best_step; // -1 before the first evaluation
     double best_loss;
     // Four arrays of parameters floats, owned by the caller.
     float *weights, *first_moment, *second_moment, *best_weights;

@@ -23,13 +23,13 @@ struct training {
     struct model model, gradient, best;
     float *first_moment, *second_moment; // (parameter_count) each
     struct train_pass *pass;
-    int32_t *ids;                        // the current epoch's stream
+    int32_t *ids; // the current epoch's stream
     size_t id_count;
-    long epoch;                          // whose stream it is; -1 for none yet
-    uint32_t *order;                     // (corpus.count)
+    long epoch;      // whose stream it is; -1 for none yet
+    uint32_t *order; // (corpus.count)
     int32_t *heldout;
     size_t heldout_count;
-    int32_t *inputs, *targets;           // (sequences, length)
+    int32_t *inputs, *targets; // (sequences, length)
     long steps_per_epoch, steps, step;
     int64_t best_step;
     double best_loss;
@@ -57,7 +57,8 @@ double train_learning_rate(const struct train_spec *spec, long step, long steps)
     if (step < spec->warmup)
         return spec->learning_rate * (double)(step + 1) / spec->warmup;
     const double done = steps > spec->warmup ? (double)(step - spec->warmup) / (double)(steps - spec->warmup) : 1;
-    return spec->final_learning_rate + (spec->learning_rate - spec->final_learning_rate) * 0.5 * (1 + cos(M_PI * fmin(done, 1)));
+    return spec->final_learning_rate +
+           (spec->learning_rate - spec->final_learning_rate) * 0.5 * (1 + cos(M_PI * fmin(done, 1)));
 }
 
 // The documents in a new order, as one stream: which follows which carries no meaning that could be learned by heart.
@@ -113,7 +114,8 @@ static void update_tensor(struct training *t, const struct adamw *adamw, float *
     float *const second = t->second_moment + offset;
 #pragma omp parallel for schedule(static) if (count > CHUNK)
     for (size_t at = 0; at < count; at += CHUNK)
-        adamw_step(adamw, weights + at, gradient + at, first + at, second + at, count - at < CHUNK ? count - at : CHUNK);
+        adamw_step(adamw, weights + at, gradient + at, first + at, second + at,
+                   count - at < CHUNK ? count - at : CHUNK);
 }
 
 // Weight decay on matrices only, as is usual: a norm's weights have no reason to be small.
@@ -121,8 +123,11 @@ static void apply_gradient(struct training *t, double rate, double norm)
 {
     const struct train_spec *spec = t->spec;
     const struct model_config *c = &t->model.config;
-    const struct adamw matrix = {.learning_rate = (float)rate, .beta1 = (float)spec->beta1, .beta2 = (float)spec->beta2,
-                                 .epsilon = (float)spec->epsilon, .weight_decay = (float)spec->weight_decay,
+    const struct adamw matrix = {.learning_rate = (float)rate,
+                                 .beta1 = (float)spec->beta1,
+                                 .beta2 = (float)spec->beta2,
+                                 .epsilon = (float)spec->epsilon,
+                                 .weight_decay = (float)spec->weight_decay,
                                  .gradient_scale = spec->clip > 0 && norm > spec->clip ? (float)(spec->clip / norm) : 1,
                                  .step = t->step + 1};
     struct adamw vector = matrix;
@@ -159,7 +164,8 @@ static int take_step(struct training *t, double *loss, double *norm, char *error
     train_backward(t->pass, &t->model, t->inputs, &t->gradient);
     *norm = sqrt(sum_of_squares(t->gradient.storage, t->gradient.parameter_count));
     if (!isfinite(*loss) || !isfinite(*norm)) {
-        snprintf(error, error_size, "step %ld: the loss is no longer finite (lower learning_rate, or clip more)", t->step);
+        snprintf(error, error_size, "step %ld: the loss is no longer finite (lower learning_rate, or clip more)",
+                 t->step);
         return -EDOM;
     }
     apply_gradient(t, train_learning_rate(t->spec, t->step, t->steps), *norm);
@@ -169,18 +175,26 @@ static int take_step(struct training *t, double *loss, double *norm, char *error
 
 static int save(struct training *t, char *error, size_t error_size)
 {
-    const struct train_checkpoint checkpoint = {
-        .spec_hash = t->hash, .parameters = t->model.parameter_count, .step = t->step, .best_step = t->best_step,
-        .best_loss = t->best_loss, .weights = t->model.storage, .first_moment = t->first_moment,
-        .second_moment = t->second_moment, .best_weights = t->best.storage};
+    const struct train_checkpoint checkpoint = {.spec_hash = t->hash,
+                                                .parameters = t->model.parameter_count,
+                                                .step = t->step,
+                                                .best_step = t->best_step,
+                                                .best_loss = t->best_loss,
+                                                .weights = t->model.storage,
+                                                .first_moment = t->first_moment,
+                                                .second_moment = t->second_moment,
+                                                .best_weights = t->best.storage};
     return train_checkpoint_write(&checkpoint, t->spec->checkpoint, error, error_size);
 }
 
 static int restore(struct training *t, char *error, size_t error_size)
 {
-    struct train_checkpoint checkpoint = {
-        .spec_hash = t->hash, .parameters = t->model.parameter_count, .weights = t->model.storage,
-        .first_moment = t->first_moment, .second_moment = t->second_moment, .best_weights = t->best.storage};
+    struct train_checkpoint checkpoint = {.spec_hash = t->hash,
+                                          .parameters = t->model.parameter_count,
+                                          .weights = t->model.storage,
+                                          .first_moment = t->first_moment,
+                                          .second_moment = t->second_moment,
+                                          .best_weights = t->best.storage};
     const int rc = train_checkpoint_read(&checkpoint, t->spec->checkpoint, error, error_size);
     if (rc)
         return rc;
@@ -197,11 +211,11 @@ static uint64_t hash_course(const struct training *t)
     const struct train_spec *s = t->spec;
     const struct model_config *c = &s->model;
     const int length = snprintf(
-        line, sizeof line, "%d %d %d %d %d %d %d %d %g %g %d %d | %d %d %g %g %g %g %g %g %g %g %g %d %llu | %zu %zu", c->vocab,
-        c->d_model, c->layers, c->heads, c->kv_heads, c->head_dim, c->ffn, c->context, (double)c->rope_theta, (double)c->norm_eps,
-        c->rope_style, c->tied_embeddings, s->sequences, s->length, s->epochs, s->learning_rate, s->final_learning_rate, s->beta1,
-        s->beta2, s->epsilon, s->weight_decay, s->clip, s->dropout, s->warmup, (unsigned long long)s->seed, t->id_count,
-        t->heldout_count);
+        line, sizeof line, "%d %d %d %d %d %d %d %d %g %g %d %d | %d %d %g %g %g %g %g %g %g %g %g %d %llu | %zu %zu",
+        c->vocab, c->d_model, c->layers, c->heads, c->kv_heads, c->head_dim, c->ffn, c->context, (double)c->rope_theta,
+        (double)c->norm_eps, c->rope_style, c->tied_embeddings, s->sequences, s->length, s->epochs, s->learning_rate,
+        s->final_learning_rate, s->beta1, s->beta2, s->epsilon, s->weight_decay, s->clip, s->dropout, s->warmup,
+        (unsigned long long)s->seed, t->id_count, t->heldout_count);
     uint64_t hash = 0xcbf29ce484222325u;
     for (int i = 0; i < length; i++)
         hash = (hash ^ (uint8_t)line[i]) * 0x100000001b3u;
@@ -227,9 +241,10 @@ static int prepare_text(struct training *t, char *error, size_t error_size)
     }
     const size_t batch = (size_t)spec->sequences * (size_t)spec->length;
     if (t->id_count <= batch || t->heldout_count <= batch) {
-        snprintf(error, error_size,
-                 "%s: %zu tokens to train on and %zu held out are too few for a batch of %zu (give more text, or lower sequences)",
-                 t->corpus.source, t->id_count, t->heldout_count, batch);
+        snprintf(
+            error, error_size,
+            "%s: %zu tokens to train on and %zu held out are too few for a batch of %zu (give more text, or lower sequences)",
+            t->corpus.source, t->id_count, t->heldout_count, batch);
         return -EINVAL;
     }
     t->steps_per_epoch = (long)((t->id_count - 1) / batch);
@@ -251,8 +266,9 @@ static int prepare(struct training *t, char *error, size_t error_size)
     t->second_moment = calloc(t->model.parameter_count, sizeof(float));
     t->inputs = malloc(tokens * sizeof *t->inputs);
     t->targets = malloc(tokens * sizeof *t->targets);
-    if (model_allocate(&t->gradient, &spec->model) || model_clone(&t->best, &t->model) || !t->first_moment || !t->second_moment ||
-        !t->inputs || !t->targets || train_pass_create(&t->pass, &spec->model, spec->sequences, spec->length)) {
+    if (model_allocate(&t->gradient, &spec->model) || model_clone(&t->best, &t->model) || !t->first_moment ||
+        !t->second_moment || !t->inputs || !t->targets ||
+        train_pass_create(&t->pass, &spec->model, spec->sequences, spec->length)) {
         snprintf(error, error_size, "no memory to train %zu parameters on batches of %zu tokens (lower sequences)",
                  t->model.parameter_count, tokens);
         return -ENOMEM;
@@ -279,10 +295,12 @@ static void release(struct training *t)
     free(t->targets);
 }
 
-// Opens the curve; when resuming, keeps only the rows up to the checkpoint's step. *seconds gets the last kept row's time.
+// Opens the curve; when resuming, keeps only the rows up to the checkpoint's step. *seconds gets the last kept row's
+// time.
 static FILE *open_curve(const struct training *t, double *seconds, char *error, size_t error_size)
 {
-    static const char header[] = "step,epoch,tokens,learning_rate,train_loss,gradient_norm,heldout_loss,heldout_perplexity,seconds\n";
+    static const char header[] =
+        "step,epoch,tokens,learning_rate,train_loss,gradient_norm,heldout_loss,heldout_perplexity,seconds\n";
     const char *path = t->spec->curve;
     char *kept = NULL, line[512];
     size_t kept_bytes = 0;
@@ -310,7 +328,7 @@ static FILE *open_curve(const struct training *t, double *seconds, char *error, 
 }
 
 struct progress {
-    double before; // seconds that earlier parts of a resumed training took
+    double before;                         // seconds that earlier parts of a resumed training took
     double start, last_report, evaluating; // seconds; evaluating: spent on held-out text, which is no training speed
     long start_step, steps_since;
     double loss_since;
@@ -320,18 +338,23 @@ static int tell(const struct training *t, struct progress *p, double norm, doubl
                 int (*report)(void *context, const struct train_report *report), void *context)
 {
     const double time = now(), speed = (double)(t->step - p->start_step) / (time - p->start - p->evaluating);
-    const struct train_report r = {
-        .step = t->step, .steps = t->steps, .loss = p->loss_since / (double)p->steps_since,
-        .learning_rate = train_learning_rate(t->spec, t->step - 1, t->steps), .gradient_norm = norm,
-        .heldout_perplexity = exp(heldout), .best_perplexity = t->best_step < 0 ? NAN : exp(t->best_loss),
-        .tokens_per_second = speed * t->spec->sequences * t->spec->length,
-        .seconds_left = (double)(t->steps - t->step) * (time - p->start) / (double)(t->step - p->start_step)};
+    const struct train_report r = {.step = t->step,
+                                   .steps = t->steps,
+                                   .loss = p->loss_since / (double)p->steps_since,
+                                   .learning_rate = train_learning_rate(t->spec, t->step - 1, t->steps),
+                                   .gradient_norm = norm,
+                                   .heldout_perplexity = exp(heldout),
+                                   .best_perplexity = t->best_step < 0 ? NAN : exp(t->best_loss),
+                                   .tokens_per_second = speed * t->spec->sequences * t->spec->length,
+                                   .seconds_left = (double)(t->steps - t->step) * (time - p->start) /
+                                                   (double)(t->step - p->start_step)};
     p->last_report = time;
     return report ? report(context, &r) : 0;
 }
 
-static int loop(struct training *t, FILE *curve, double seconds_before, int (*report)(void *context, const struct train_report *report),
-                void *context, char *error, size_t error_size)
+static int loop(struct training *t, FILE *curve, double seconds_before,
+                int (*report)(void *context, const struct train_report *report), void *context, char *error,
+                size_t error_size)
 {
     const struct train_spec *spec = t->spec;
     struct progress p = {.before = seconds_before, .start = now(), .last_report = now(), .start_step = t->step};
@@ -352,9 +375,10 @@ static int loop(struct training *t, FILE *curve, double seconds_before, int (*re
                 t->best_step = t->step;
                 memcpy(t->best.storage, t->model.storage, t->model.parameter_count * sizeof(float));
             }
-            fprintf(curve, "%ld,%.4f,%lld,%.6g,%.5f,%.4f,%.5f,%.4f,%.1f\n", t->step, (double)t->step / (double)t->steps_per_epoch,
-                    (long long)t->step * spec->sequences * spec->length, train_learning_rate(spec, t->step - 1, t->steps),
-                    p.loss_since / (double)p.steps_since, norm, heldout, exp(heldout), p.before + now() - p.start);
+            fprintf(curve, "%ld,%.4f,%lld,%.6g,%.5f,%.4f,%.5f,%.4f,%.1f\n", t->step,
+                    (double)t->step / (double)t->steps_per_epoch, (long long)t->step * spec->sequences * spec->length,
+                    train_learning_rate(spec, t->step - 1, t->steps), p.loss_since / (double)p.steps_since, norm,
+                    heldout, exp(heldout), p.before + now() - p.start);
             fflush(curve);
             rc = save(t, error, error_size);
             if (rc)
@@ -373,8 +397,9 @@ static int loop(struct training *t, FILE *curve, double seconds_before, int (*re
     return 0;
 }
 
-int train_run(const struct train_spec *spec, bool resume, int (*report)(void *context, const struct train_report *report),
-              void *context, char *error, size_t error_size)
+int train_run(const struct train_spec *spec, bool resume,
+              int (*report)(void *context, const struct train_report *report), void *context, char *error,
+              size_t error_size)
 {
     struct training t = {.spec = spec, .epoch = -1};
     FILE *curve = NULL;
@@ -394,7 +419,8 @@ int train_run(const struct train_spec *spec, bool resume, int (*report)(void *co
         fclose(curve);
     if (!rc) {
         model_hash(&t.best);
-        rc = gguf_write_model(spec->output, &t.best, strcmp(spec->format, "f32") ? GGUF_F16 : GGUF_F32, error, error_size);
+        rc = gguf_write_model(spec->output, &t.best, strcmp(spec->format, "f32") ? GGUF_F16 : GGUF_F32, error,
+                              error_size);
     }
     if (!rc)
         unlink(spec->checkpoint);

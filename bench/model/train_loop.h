@@ -22,9 +22,9 @@ struct train_spec {
     double epochs;
     double learning_rate, final_learning_rate; // peak, and at the end
     double beta1, beta2, epsilon, weight_decay, clip, dropout;
-    int warmup;            // steps
-    int evaluate_every;    // steps between held-out evaluations (and checkpoints)
-    int evaluate_windows;  // windows of length tokens that those evaluations use
+    int warmup;           // steps
+    int evaluate_every;   // steps between held-out evaluations (and checkpoints)
+    int evaluate_windows; // windows of length tokens that those evaluations use
     uint64_t seed;
 };
 
@@ -47,7 +47,8 @@ struct train_report {
 // Trains. With resume it goes on from spec->checkpoint, which must fit the spec. Calls report (may be NULL) about every
 // ten seconds and after each evaluation; a nonzero answer stops the training after a checkpoint (-EINTR).
 // At the end the best weights by held-out loss are written to spec->output and the checkpoint is removed.
-int train_run(const struct train_spec *spec, bool resume, int (*report)(void *context, const struct train_report *report),
-              void *context, char *error, size_t error_size);
+int train_run(const struct train_spec *spec, bool resume,
+              int (*report)(void *context, const struct train_report *report), void *context, char *error,
+              size_t error_size);
 
 #endif

@@ -16,17 +16,17 @@
 // What one block keeps for its backward pass. N = sequences·length rows, D = d_model, Q = heads·head_dim,
 // K = kv_heads·head_dim, F = ffn.
 struct layer_activations {
-    float *input;       // (N, D) residual stream before the block
-    float *normed1;     // (N, D)
-    float *scale1;      // (N) the norm's 1/rms
-    float *q, *k, *v;   // (N, Q), (N, K), (N, K), positions applied
-    float *attended;    // (N, Q)
-    float *log_sum;     // (sequences, heads, length)
-    float *middle;      // (N, D) residual stream after attention
-    float *normed2;     // (N, D)
-    float *scale2;      // (N)
-    float *gate, *up;   // (N, F)
-    float *activated;   // (N, F) silu(gate)·up
+    float *input;     // (N, D) residual stream before the block
+    float *normed1;   // (N, D)
+    float *scale1;    // (N) the norm's 1/rms
+    float *q, *k, *v; // (N, Q), (N, K), (N, K), positions applied
+    float *attended;  // (N, Q)
+    float *log_sum;   // (sequences, heads, length)
+    float *middle;    // (N, D) residual stream after attention
+    float *normed2;   // (N, D)
+    float *scale2;    // (N)
+    float *gate, *up; // (N, F)
+    float *activated; // (N, F) silu(gate)·up
 };
 
 struct train_pass {
@@ -34,15 +34,15 @@ struct train_pass {
     struct attention_shape attention;
     int rows, threads;
     struct layer_activations *layers;
-    float *output;                       // (N, D) residual stream after the last block
-    float *final_normed, *final_scale;   // (N, D), (N)
-    float *logits;                       // (N, vocab)
-    float *wide;                         // (N, max(D, Q)) what goes into the residual stream, before dropout
-    float *dresidual, *dnormed, *dwide;  // (N, D), (N, D), (N, max(D, Q))
-    float *dq, *dk, *dv;                 // (N, Q), (N, K), (N, K)
-    float *dactivated;                   // (N, F)
-    float *dweight;                      // (threads, D) a norm's gradient, thread by thread
-    float *cosine, *sine;                // (length, head_dim/2)
+    float *output;                      // (N, D) residual stream after the last block
+    float *final_normed, *final_scale;  // (N, D), (N)
+    float *logits;                      // (N, vocab)
+    float *wide;                        // (N, max(D, Q)) what goes into the residual stream, before dropout
+    float *dresidual, *dnormed, *dwide; // (N, D), (N, D), (N, max(D, Q))
+    float *dq, *dk, *dv;                // (N, Q), (N, K), (N, K)
+    float *dactivated;                  // (N, F)
+    float *dweight;                     // (threads, D) a norm's gradient, thread by thread
+    float *cosine, *sine;               // (length, head_dim/2)
     float *scratch;
     float *storage;
     float dropout;
@@ -115,8 +115,11 @@ int train_pass_create(struct train_pass **pass, const struct model_config *confi
     p->config = *config;
     p->rows = sequences * length;
     p->threads = omp_get_max_threads();
-    p->attention = (struct attention_shape){.sequences = sequences, .length = length, .heads = config->heads,
-                                            .kv_heads = config->kv_heads, .head_dim = config->head_dim};
+    p->attention = (struct attention_shape){.sequences = sequences,
+                                            .length = length,
+                                            .heads = config->heads,
+                                            .kv_heads = config->kv_heads,
+                                            .head_dim = config->head_dim};
     p->layers = calloc((size_t)config->layers, sizeof *p->layers);
     if (!p->layers) {
         train_pass_free(p);
@@ -159,8 +162,8 @@ static void linear(const struct train_pass *p, float *y, const float *x, const f
 }
 
 // dx (+)= dy · weight, and dweight += dyᵀ · x
-static void linear_backward(const struct train_pass *p, float *dx, float keep, float *dweight, const float *dy, const float *x,
-                            const float *weight, int out, int in)
+static void linear_backward(const struct train_pass *p, float *dx, float keep, float *dweight, const float *dy,
+                            const float *x, const float *weight, int out, int in)
 {
     blas_sgemm(false, false, p->rows, in, out, 1, dy, out, weight, in, keep, dx, in);
     blas_sgemm(true, false, out, in, p->rows, 1, dy, out, x, in, 1, dweight, in);
@@ -236,7 +239,8 @@ static void block_forward(const struct train_pass *p, int l, const struct layer_
     drop(p, output, a->middle, p->wide, 2 * l + 1);
 }
 
-float *train_forward(struct train_pass *p, const struct model *model, const int32_t *ids, float dropout, uint32_t dropout_seed)
+float *train_forward(struct train_pass *p, const struct model *model, const int32_t *ids, float dropout,
+                     uint32_t dropout_seed)
 {
     const struct model_config *c = &p->config;
     const size_t d = (size_t)c->d_model;
@@ -279,7 +283,8 @@ static void block_backward(const struct train_pass *p, int l, const struct layer
     const int d = c->d_model, q = c->heads * c->head_dim, k = c->kv_heads * c->head_dim;
     struct layer_activations *a = &p->layers[l];
     drop(p, p->dwide, NULL, p->dresidual, 2 * l + 1);
-    linear_backward(p, p->dactivated, 0, dw->matrix[LAYER_DOWN], p->dwide, a->activated, w->matrix[LAYER_DOWN], d, c->ffn);
+    linear_backward(p, p->dactivated, 0, dw->matrix[LAYER_DOWN], p->dwide, a->activated, w->matrix[LAYER_DOWN], d,
+                    c->ffn);
 #pragma omp parallel for schedule(static)
     for (int r = 0; r < p->rows; r++) {
         const size_t at = (size_t)r * (size_t)c->ffn;
@@ -291,7 +296,8 @@ static void block_backward(const struct train_pass *p, int l, const struct layer
 
     drop(p, p->dwide, NULL, p->dresidual, 2 * l);
     linear_backward(p, p->wide, 0, dw->matrix[LAYER_O], p->dwide, a->attended, w->matrix[LAYER_O], d, q);
-    train_attention_backward(&p->attention, p->dq, p->dk, p->dv, p->wide, a->attended, a->log_sum, a->q, a->k, a->v, p->scratch);
+    train_attention_backward(&p->attention, p->dq, p->dk, p->dv, p->wide, a->attended, a->log_sum, a->q, a->k, a->v,
+                             p->scratch);
     turn(p, p->dq, c->heads, -1);
     turn(p, p->dk, c->kv_heads, -1);
     linear_backward(p, p->dnormed, 0, dw->matrix[LAYER_Q], p->dq, a->normed1, w->matrix[LAYER_Q], q, d);
@@ -304,7 +310,8 @@ void train_backward(struct train_pass *p, const struct model *model, const int32
 {
     const struct model_config *c = &p->config;
     const size_t d = (size_t)c->d_model;
-    linear_backward(p, p->dnormed, 0, gradient->output, p->logits, p->final_normed, model->output, c->vocab, c->d_model);
+    linear_backward(p, p->dnormed, 0, gradient->output, p->logits, p->final_normed, model->output, c->vocab,
+                    c->d_model);
     memset(p->dresidual, 0, (size_t)p->rows * d * sizeof(float));
     norm_backward(p, p->dresidual, gradient->final_norm, p->dnormed, p->output, model->final_norm, p->final_scale);
     for (int l = c->layers - 1; l >= 0; l--)

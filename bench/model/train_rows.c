@@ -20,7 +20,8 @@ VECTOR_CLONES void add_row(float *restrict sum, const float *restrict term, int 
         sum[i] += term[i];
 }
 
-VECTOR_CLONES float rms_norm_row(float *restrict y, const float *restrict x, const float *restrict weight, int dim, float eps)
+VECTOR_CLONES float rms_norm_row(float *restrict y, const float *restrict x, const float *restrict weight, int dim,
+                                 float eps)
 {
     float squares = 0;
 #pragma omp simd reduction(+ : squares)
@@ -46,7 +47,8 @@ VECTOR_CLONES void rms_norm_backward_row(float *restrict dx, float *restrict dwe
     }
 }
 
-VECTOR_CLONES static void rope_interleaved(float *row, int head_dim, const float *cosine, const float *sine, float direction)
+VECTOR_CLONES static void rope_interleaved(float *row, int head_dim, const float *cosine, const float *sine,
+                                           float direction)
 {
     for (int i = 0; i < head_dim / 2; i++) {
         const float a = row[2 * i], b = row[2 * i + 1], s = direction * sine[i];
@@ -65,10 +67,12 @@ VECTOR_CLONES static void rope_halves(float *row, int head_dim, const float *cos
     }
 }
 
-void rope_row(float *row, int heads, int head_dim, const float *cosine, const float *sine, float direction, bool interleaved)
+void rope_row(float *row, int heads, int head_dim, const float *cosine, const float *sine, float direction,
+              bool interleaved)
 {
     for (int h = 0; h < heads; h++)
-        (interleaved ? rope_interleaved : rope_halves)(row + (size_t)h * (size_t)head_dim, head_dim, cosine, sine, direction);
+        (interleaved ? rope_interleaved : rope_halves)(row + (size_t)h * (size_t)head_dim, head_dim, cosine, sine,
+                                                       direction);
 }
 
 VECTOR_CLONES void swiglu_row(float *restrict out, const float *restrict gate, const float *restrict up, int dim)
@@ -94,14 +98,15 @@ static inline uint32_t mix(uint32_t x)
     return x ^ (x >> 16);
 }
 
-VECTOR_CLONES static void dropout_mask(float *restrict out, const float *restrict in, int dim, uint32_t first_number, uint32_t seed,
-                                       uint32_t threshold, float factor)
+VECTOR_CLONES static void dropout_mask(float *restrict out, const float *restrict in, int dim, uint32_t first_number,
+                                       uint32_t seed, uint32_t threshold, float factor)
 {
     for (int i = 0; i < dim; i++)
         out[i] = (mix((first_number + (uint32_t)i) ^ seed) >> 8) >= threshold ? in[i] * factor : 0.0f;
 }
 
-void dropout_row(float *out, const float *base, const float *in, int dim, uint32_t first_number, uint32_t seed, float rate)
+void dropout_row(float *out, const float *base, const float *in, int dim, uint32_t first_number, uint32_t seed,
+                 float rate)
 {
     dropout_mask(out, in, dim, first_number, mix(seed), (uint32_t)(rate * 0x1p24f), 1 / (1 - rate));
     if (base)
@@ -127,8 +132,8 @@ VECTOR_CLONES float causal_softmax_row(float *row, int valid, int count)
     return max + logf(sum);
 }
 
-VECTOR_CLONES void causal_softmax_backward_row(float *restrict score, float *restrict gradient, float log_sum, float dot,
-                                               float scale, int valid, int count)
+VECTOR_CLONES void causal_softmax_backward_row(float *restrict score, float *restrict gradient, float log_sum,
+                                               float dot, float scale, int valid, int count)
 {
     for (int i = 0; i < valid; i++) {
         score[i] = vector_exp(score[i] - log_sum);

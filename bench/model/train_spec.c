@@ -18,7 +18,10 @@ struct key {
     size_t offset, room;
 };
 
-#define FIELD(section, name, kind) {#section, #name, kind, offsetof(struct train_spec, name), sizeof((struct train_spec *)0)->name}
+#define FIELD(section, name, kind)                                                                                     \
+    {                                                                                                                  \
+#section, #name, kind, offsetof(struct train_spec, name), sizeof((struct train_spec *)0)->name                 \
+    }
 static const struct key keys[] = {
     FIELD(text, text, TEXT),
     FIELD(text, wordnet, TEXT),
@@ -87,7 +90,8 @@ static int handle(void *user, const char *section, const char *name, const char 
         snprintf(r->complaint, sizeof r->complaint, "'%.60s' is no value for %s", value, name);
         return 0;
     }
-    size_t used = (size_t)snprintf(r->complaint, sizeof r->complaint, "unknown key '%.40s' in [%.40s] (known:", name, section);
+    size_t used =
+        (size_t)snprintf(r->complaint, sizeof r->complaint, "unknown key '%.40s' in [%.40s] (known:", name, section);
     for (i = 0; i < sizeof keys / sizeof *keys; i++) {
         if (!strcmp(keys[i].section, section))
             used += (size_t)snprintf(r->complaint + used, sizeof r->complaint - used, " %s", keys[i].name);
@@ -98,10 +102,22 @@ static int handle(void *user, const char *section, const char *name, const char 
 
 int train_spec_read(struct train_spec *spec, const char *path, char *error, size_t error_size)
 {
-    *spec = (struct train_spec){.curve = "training.csv", .checkpoint = "training.checkpoint", .output = "trained.gguf",
-                                .format = "f16", .sequences = 8, .epochs = 1, .learning_rate = 1e-3,
-                                .final_learning_rate = 1e-4, .beta1 = 0.9, .beta2 = 0.95, .epsilon = 1e-8,
-                                .weight_decay = 0.1, .clip = 1, .warmup = 100, .evaluate_every = 200, .evaluate_windows = 64,
+    *spec = (struct train_spec){.curve = "training.csv",
+                                .checkpoint = "training.checkpoint",
+                                .output = "trained.gguf",
+                                .format = "f16",
+                                .sequences = 8,
+                                .epochs = 1,
+                                .learning_rate = 1e-3,
+                                .final_learning_rate = 1e-4,
+                                .beta1 = 0.9,
+                                .beta2 = 0.95,
+                                .epsilon = 1e-8,
+                                .weight_decay = 0.1,
+                                .clip = 1,
+                                .warmup = 100,
+                                .evaluate_every = 200,
+                                .evaluate_windows = 64,
                                 .seed = 1};
     int rc = shape_read(&spec->model, path, error, error_size);
     if (rc)
@@ -110,7 +126,8 @@ int train_spec_read(struct train_spec *spec, const char *path, char *error, size
     struct reader reader = {.spec = spec};
     rc = ini_parse(path, handle, &reader);
     if (rc) {
-        snprintf(error, error_size, "%s:%d: %s", path, rc, *reader.complaint ? reader.complaint : "neither a section nor 'key = value'");
+        snprintf(error, error_size, "%s:%d: %s", path, rc,
+                 *reader.complaint ? reader.complaint : "neither a section nor 'key = value'");
         return -EINVAL;
     }
     return train_spec_check(spec, path, error, error_size);
@@ -127,19 +144,25 @@ int train_spec_check(const struct train_spec *s, const char *what, char *error, 
         const char *name;
         double value, low, high;
     } limits[] = {
-        {"sequences", s->sequences, 1, 1 << 16},   {"length", s->length, 2, s->model.context},
-        {"epochs", s->epochs, 1e-6, 1e6},          {"learning_rate", s->learning_rate, 0, 1},
+        {"sequences", s->sequences, 1, 1 << 16},
+        {"length", s->length, 2, s->model.context},
+        {"epochs", s->epochs, 1e-6, 1e6},
+        {"learning_rate", s->learning_rate, 0, 1},
         {"final_learning_rate", s->final_learning_rate, 0, 1},
-        {"beta1", s->beta1, 0, 0.999999},          {"beta2", s->beta2, 0, 0.999999},
-        {"epsilon", s->epsilon, 1e-30, 1},         {"weight_decay", s->weight_decay, 0, 10},
-        {"clip", s->clip, 0, 1e9},                 {"dropout", s->dropout, 0, 0.99},
-        {"warmup", s->warmup, 0, 1e9},             {"evaluate_every", s->evaluate_every, 1, 1e9},
+        {"beta1", s->beta1, 0, 0.999999},
+        {"beta2", s->beta2, 0, 0.999999},
+        {"epsilon", s->epsilon, 1e-30, 1},
+        {"weight_decay", s->weight_decay, 0, 10},
+        {"clip", s->clip, 0, 1e9},
+        {"dropout", s->dropout, 0, 0.99},
+        {"warmup", s->warmup, 0, 1e9},
+        {"evaluate_every", s->evaluate_every, 1, 1e9},
         {"evaluate_windows", s->evaluate_windows, 1, 1e9},
     };
     for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
         if (!(limits[i].value >= limits[i].low && limits[i].value <= limits[i].high)) {
-            snprintf(error, error_size, "%s: %s = %g is outside %g to %g", what, limits[i].name, limits[i].value, limits[i].low,
-                     limits[i].high);
+            snprintf(error, error_size, "%s: %s = %g is outside %g to %g", what, limits[i].name, limits[i].value,
+                     limits[i].low, limits[i].high);
             return -EINVAL;
         }
     }

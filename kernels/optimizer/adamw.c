@@ -6,7 +6,8 @@
 #include "kernels/vector_math.h"
 
 VECTOR_CLONES static void update(float *restrict weights, const float *restrict gradient, float *restrict first,
-                                 float *restrict second, size_t count, const struct adamw *adamw, float rate, float root_correction)
+                                 float *restrict second, size_t count, const struct adamw *adamw, float rate,
+                                 float root_correction)
 {
     const float beta1 = adamw->beta1, beta2 = adamw->beta2, epsilon = adamw->epsilon, scale = adamw->gradient_scale;
     const float keep = 1 - adamw->learning_rate * adamw->weight_decay;
@@ -18,7 +19,8 @@ VECTOR_CLONES static void update(float *restrict weights, const float *restrict 
     }
 }
 
-void adamw_step(const struct adamw *adamw, float *weights, const float *gradient, float *first, float *second, size_t count)
+void adamw_step(const struct adamw *adamw, float *weights, const float *gradient, float *first, float *second,
+                size_t count)
 {
     const double correction1 = 1 - pow((double)adamw->beta1, (double)adamw->step);
     const double correction2 = 1 - pow((double)adamw->beta2, (double)adamw->step);

@@ -58,8 +58,10 @@ static void wordnet_has_its_known_size(void **state)
     char error[300];
     if (corpus_load_glosses(&corpus, NULL, error, sizeof error))
         fail_msg("%s", error);
-    assert_int_equal(corpus.count, 117659); // WordNet 3.0's synsets: 82115 nouns, 13767 verbs, 18156 adjectives, 3621 adverbs
-    static const char first[] = "that which is perceived or known or inferred to have its own distinct existence (living or nonliving)";
+    assert_int_equal(corpus.count,
+                     117659); // WordNet 3.0's synsets: 82115 nouns, 13767 verbs, 18156 adjectives, 3621 adverbs
+    static const char first[] =
+        "that which is perceived or known or inferred to have its own distinct existence (living or nonliving)";
     assert_int_equal(corpus.documents[0].bytes, strlen(first));
     assert_memory_equal(corpus.documents[0].text, first, strlen(first));
     size_t heldout = 0;
@@ -81,13 +83,15 @@ static void glosses_are_the_text_after_the_bar(void **state)
     (void)state;
     char text[600], error[300];
     struct corpus corpus;
-    snprintf(text, sizeof text, "  1 a licence | with a bar  \n%s%s%s%s", glosses[0], glosses[1], glosses[2], glosses[3]);
+    snprintf(text, sizeof text, "  1 a licence | with a bar  \n%s%s%s%s", glosses[0], glosses[1], glosses[2],
+             glosses[3]);
     write_file("data.noun", text);
     write_file("data.verb", "00000100 00 v 01 e 0 000 | gloss five"); // no newline at the end of the file
     write_file("data.adj", "00000100 00 a 01 f 0 000\n00000300 00 a 01 g 0 000 |  \n"); // no gloss, and an empty one
     write_file("data.adv", "");
     assert_int_equal(corpus_load_glosses(&corpus, folder, error, sizeof error), 0);
-    static const char *const expected[] = {"gloss one; \"with an example\"", "gloss two", "gloss three", "gloss four", "gloss five"};
+    static const char *const expected[] = {"gloss one; \"with an example\"", "gloss two", "gloss three", "gloss four",
+                                           "gloss five"};
     assert_int_equal(corpus.count, 5);
     for (int i = 0; i < 5; i++) {
         assert_int_equal(corpus.documents[i].bytes, strlen(expected[i]));
@@ -170,8 +174,10 @@ static void unusable_texts_are_refused(void **state)
     assert_text_refused(text, sizeof text, "too few"); // one paragraph: nothing to hold out
     const struct {
         const char *bytes, *complaint;
-    } bad[] = {{"\xff", "byte 4000 is no UTF-8"}, {"\xc3(", "byte 4000"}, {"\xed\xa0\x80", "byte 4000"}, // a surrogate
-               {"\xc0\x80", "byte 4000"}, {"\xf4\x90\x80\x80", "byte 4000"}, {"\xe2\x82", "byte 4000"}};
+    } bad[] = {{"\xff", "byte 4000 is no UTF-8"}, {"\xc3(", "byte 4000"},
+               {"\xed\xa0\x80", "byte 4000"}, // a surrogate
+               {"\xc0\x80", "byte 4000"},         {"\xf4\x90\x80\x80", "byte 4000"},
+               {"\xe2\x82", "byte 4000"}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         static char damaged[sizeof text];
         memcpy(damaged, text, sizeof text);
@@ -193,7 +199,8 @@ static void paragraphs_are_documents(void **state)
     static char text[20000];
     size_t length = 0;
     for (int i = 0; i < 300; i++)
-        length += (size_t)snprintf(text + length, sizeof text - length, "%spara \xc3\xa9 %d\nsecond line\n\n", i % 7 ? "" : "\n", i);
+        length += (size_t)snprintf(text + length, sizeof text - length, "%spara \xc3\xa9 %d\nsecond line\n\n",
+                                   i % 7 ? "" : "\n", i);
     write_bytes(text_path, text, length);
     struct corpus corpus;
     char error[300];
@@ -251,9 +258,12 @@ static void heldout_text_is_what_the_model_is_asked(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(wordnet_has_its_known_size),       cmocka_unit_test(glosses_are_the_text_after_the_bar),
-        cmocka_unit_test(holding_out_does_not_depend_on_the_neighbours), cmocka_unit_test(missing_glosses_name_the_package),
-        cmocka_unit_test(unusable_texts_are_refused),       cmocka_unit_test(paragraphs_are_documents),
+        cmocka_unit_test(wordnet_has_its_known_size),
+        cmocka_unit_test(glosses_are_the_text_after_the_bar),
+        cmocka_unit_test(holding_out_does_not_depend_on_the_neighbours),
+        cmocka_unit_test(missing_glosses_name_the_package),
+        cmocka_unit_test(unusable_texts_are_refused),
+        cmocka_unit_test(paragraphs_are_documents),
         cmocka_unit_test(heldout_text_is_what_the_model_is_asked),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

@@ -50,8 +50,17 @@ static void write_bytes(const char *to, const uint8_t *data, size_t count)
 
 static void make_model(struct model *model, bool tied)
 {
-    const struct model_config config = {.name = "tiny", .vocab = 270, .d_model = 16, .layers = 2, .heads = 4, .kv_heads = 2,
-                                        .head_dim = 4, .ffn = 24, .context = 32, .rope_theta = 500000, .norm_eps = 1e-6f,
+    const struct model_config config = {.name = "tiny",
+                                        .vocab = 270,
+                                        .d_model = 16,
+                                        .layers = 2,
+                                        .heads = 4,
+                                        .kv_heads = 2,
+                                        .head_dim = 4,
+                                        .ffn = 24,
+                                        .context = 32,
+                                        .rope_theta = 500000,
+                                        .norm_eps = 1e-6f,
                                         .tied_embeddings = tied};
     struct document documents[] = {{"the cat sat on the mat, the cat that sat", 40, false}};
     const struct corpus corpus = {.documents = documents, .count = 1, .source = "test"};
@@ -186,7 +195,8 @@ static void the_file_is_laid_out_as_described(void **state)
     const uint8_t *last = memmem(b.data, b.count, "output_norm.weight", 18);
     const size_t data = ((size_t)(last + 18 + 4 + 8 + 4 + 8 - b.data) + 31) / 32 * 32;
     for (int i = 0; i < 24; i++)
-        assert_int_equal(number_at(b.data + data + offset + 2 * (size_t)i, 2), float_to_half(model.layers[1].matrix[LAYER_DOWN][i]));
+        assert_int_equal(number_at(b.data + data + offset + 2 * (size_t)i, 2),
+                         float_to_half(model.layers[1].matrix[LAYER_DOWN][i]));
     free(b.data);
     model_free(&model);
 }
@@ -206,8 +216,8 @@ static void assert_refused(const uint8_t *data, size_t count, const char *compla
 }
 
 // The file with some bytes replaced; the place is given by the text that stands before it.
-static void assert_patched_refused(const struct bytes *good, const char *after, size_t skip, const void *patch, size_t patch_bytes,
-                                   const char *complaint)
+static void assert_patched_refused(const struct bytes *good, const char *after, size_t skip, const void *patch,
+                                   size_t patch_bytes, const char *complaint)
 {
     uint8_t *data = malloc(good->count);
     memcpy(data, good->data, good->count);
@@ -248,8 +258,8 @@ static void hostile_files_are_refused(void **state)
     assert_patched_refused(&b, "GGUF", 0, "\0\0\0\3", 4, "version");
     assert_patched_refused(&b, "GGUF", 4, &huge, 8, "absurd number");
     assert_patched_refused(&b, "GGUF", 12, &huge, 8, "absurd number");
-    assert_patched_refused(&b, "general.architecture", 4, &huge, 8, "string");        // a string's length
-    assert_patched_refused(&b, "tokenizer.ggml.tokens", 8, &huge, 8, "longer");       // an array's count
+    assert_patched_refused(&b, "general.architecture", 4, &huge, 8, "string");  // a string's length
+    assert_patched_refused(&b, "tokenizer.ggml.tokens", 8, &huge, 8, "longer"); // an array's count
     assert_patched_refused(&b, "tokenizer.ggml.tokens", 8, &large, 8, "longer");
     assert_patched_refused(&b, "tokenizer.ggml.tokens", 4, &nested, 4, "array of arrays");
     assert_patched_refused(&b, "tokenizer.ggml.token_type", 8, &large, 8, "longer");
@@ -260,7 +270,7 @@ static void hostile_files_are_refused(void **state)
     assert_patched_refused(&b, "token_embd.weight", 20, &type, 4, "type 8");
     assert_patched_refused(&b, "blk.1.ffn_up.weight", 24, &huge, 8, "aligned");
     assert_patched_refused(&b, "blk.1.ffn_up.weight", 24, &aligned, 8, "beyond");
-    assert_patched_refused(&b, "blk.1.attn_v", (size_t)-1, "k", 1, "same name");      // a second attn_k
+    assert_patched_refused(&b, "blk.1.attn_v", (size_t)-1, "k", 1, "same name"); // a second attn_k
     assert_patched_refused(&b, "blk.1.attn_norm", 0, "_", 1, "lacks the tensor");
     assert_patched_refused(&b, "llama.context_length", 4, &none, 4, "context_length");
     assert_patched_refused(&b, "llama.block_count", 4, &many, 4, "lacks the tensor");
@@ -276,7 +286,8 @@ static void hostile_files_are_refused(void **state)
     free(b.data);
 }
 
-// Any damaged byte of the header either still makes a model or is refused; never a crash (run under the sanitizers too).
+// Any damaged byte of the header either still makes a model or is refused; never a crash (run under the sanitizers
+// too).
 static void damaged_headers_never_crash(void **state)
 {
     (void)state;
@@ -355,10 +366,10 @@ static void the_embedded_model_loads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(halves_round_to_nearest_even), cmocka_unit_test(models_survive_the_file),
+        cmocka_unit_test(halves_round_to_nearest_even),      cmocka_unit_test(models_survive_the_file),
         cmocka_unit_test(the_file_is_laid_out_as_described), cmocka_unit_test(truncated_files_are_refused),
-        cmocka_unit_test(hostile_files_are_refused),    cmocka_unit_test(damaged_headers_never_crash),
-        cmocka_unit_test(unreadable_places_are_named),  cmocka_unit_test(the_embedded_model_loads),
+        cmocka_unit_test(hostile_files_are_refused),         cmocka_unit_test(damaged_headers_never_crash),
+        cmocka_unit_test(unreadable_places_are_named),       cmocka_unit_test(the_embedded_model_loads),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

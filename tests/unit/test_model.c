@@ -19,9 +19,19 @@
 
 static struct model_config small_config(bool tied, enum rope_style style)
 {
-    return (struct model_config){.name = "small", .vocab = 53, .d_model = 24, .layers = 3, .heads = 6, .kv_heads = 2,
-                                 .head_dim = 8, .ffn = 40, .context = 128, .rope_theta = 10000, .norm_eps = 1e-5f,
-                                 .rope_style = style, .tied_embeddings = tied};
+    return (struct model_config){.name = "small",
+                                 .vocab = 53,
+                                 .d_model = 24,
+                                 .layers = 3,
+                                 .heads = 6,
+                                 .kv_heads = 2,
+                                 .head_dim = 8,
+                                 .ffn = 40,
+                                 .context = 128,
+                                 .rope_theta = 10000,
+                                 .norm_eps = 1e-5f,
+                                 .rope_style = style,
+                                 .tied_embeddings = tied};
 }
 
 // Every float of the storage belongs to exactly one tensor, and the list of names says so too.
@@ -67,7 +77,9 @@ static void random_weights_have_the_right_spread(void **state)
         const float *values;
         int count;
         double deviation;
-    } cases[] = {{a.embedding, 53 * 96, 0.02}, {a.output, 53 * 96, 0.02}, {a.layers[1].matrix[LAYER_Q], 48 * 96, 0.02},
+    } cases[] = {{a.embedding, 53 * 96, 0.02},
+                 {a.output, 53 * 96, 0.02},
+                 {a.layers[1].matrix[LAYER_Q], 48 * 96, 0.02},
                  {a.layers[2].matrix[LAYER_DOWN], 40 * 96, 0.02 / sqrt(6)}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         double sum = 0, squares = 0;
@@ -116,9 +128,12 @@ static void bad_dimensions_are_refused(void **state)
         int value;
         const char *reason;
     } cases[] = {
-        {offsetof(struct model_config, vocab), 0, "vocab"},       {offsetof(struct model_config, d_model), -1, "d_model"},
-        {offsetof(struct model_config, layers), 1 << 20, "layers"}, {offsetof(struct model_config, kv_heads), 4, "kv_heads"},
-        {offsetof(struct model_config, head_dim), 7, "head_dim"}, {offsetof(struct model_config, ffn), INT32_MAX, "ffn"},
+        {offsetof(struct model_config, vocab), 0, "vocab"},
+        {offsetof(struct model_config, d_model), -1, "d_model"},
+        {offsetof(struct model_config, layers), 1 << 20, "layers"},
+        {offsetof(struct model_config, kv_heads), 4, "kv_heads"},
+        {offsetof(struct model_config, head_dim), 7, "head_dim"},
+        {offsetof(struct model_config, ffn), INT32_MAX, "ffn"},
         {offsetof(struct model_config, context), 0, "context"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -185,9 +200,12 @@ static void shapes_have_the_published_sizes(void **state)
         const char *path;
         size_t parameters;
     } known[] = {
-        {"bench/models/shapes/smollm2-135m.ini", 134515008},   {"bench/models/shapes/smollm2-360m.ini", 361821120},
-        {"bench/models/shapes/qwen2.5-0.5b.ini", 494032768 - 27648}, {"bench/models/shapes/tinyllama-1.1b.ini", 1100048384},
-        {"bench/models/shapes/llama-3.2-1b.ini", 1235814400},  {"bench/models/shapes/llama-3-8b.ini", 8030261248},
+        {"bench/models/shapes/smollm2-135m.ini", 134515008},
+        {"bench/models/shapes/smollm2-360m.ini", 361821120},
+        {"bench/models/shapes/qwen2.5-0.5b.ini", 494032768 - 27648},
+        {"bench/models/shapes/tinyllama-1.1b.ini", 1100048384},
+        {"bench/models/shapes/llama-3.2-1b.ini", 1235814400},
+        {"bench/models/shapes/llama-3-8b.ini", 8030261248},
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         struct model_config config;
@@ -206,8 +224,9 @@ static void write_file(const char *path, const char *text)
     fclose(file);
 }
 
-static const char small_shape[] = "[model]\nvocab = 64\nd_model = 32\nlayers = 2\nheads = 4\nkv_heads = 2\nhead_dim = 8\n"
-                                  "ffn = 48\ncontext = 64\ntied_embeddings = yes\n";
+static const char small_shape[] =
+    "[model]\nvocab = 64\nd_model = 32\nlayers = 2\nheads = 4\nkv_heads = 2\nhead_dim = 8\n"
+    "ffn = 48\ncontext = 64\ntied_embeddings = yes\n";
 
 static void a_shape_becomes_a_model(void **state)
 {
@@ -228,8 +247,12 @@ static void a_shape_becomes_a_model(void **state)
 
     const struct {
         const char *line, *complaint;
-    } bad[] = {{"heads = none", ":11: heads = 'none'"}, {"head = 4", ":11: unknown key 'head'"}, {"ffn = 0", ":11: ffn"},
-               {"rope_style = spiral", "interleaved or halves"}, {"kv_heads = 3", "kv_heads"}, {"nonsense", ":11:"}};
+    } bad[] = {{"heads = none", ":11: heads = 'none'"},
+               {"head = 4", ":11: unknown key 'head'"},
+               {"ffn = 0", ":11: ffn"},
+               {"rope_style = spiral", "interleaved or halves"},
+               {"kv_heads = 3", "kv_heads"},
+               {"nonsense", ":11:"}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         char text[600];
         snprintf(text, sizeof text, "%s%s\n", small_shape, bad[i].line);
@@ -250,10 +273,13 @@ static void a_shape_becomes_a_model(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(tensors_tile_the_storage),   cmocka_unit_test(random_weights_have_the_right_spread),
-        cmocka_unit_test(a_clone_is_equal_and_apart), cmocka_unit_test(bad_dimensions_are_refused),
+        cmocka_unit_test(tensors_tile_the_storage),
+        cmocka_unit_test(random_weights_have_the_right_spread),
+        cmocka_unit_test(a_clone_is_equal_and_apart),
+        cmocka_unit_test(bad_dimensions_are_refused),
         cmocka_unit_test(reference_agrees_with_the_trainers_forward),
-        cmocka_unit_test(shapes_have_the_published_sizes), cmocka_unit_test(a_shape_becomes_a_model),
+        cmocka_unit_test(shapes_have_the_published_sizes),
+        cmocka_unit_test(a_shape_becomes_a_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -29,8 +29,8 @@ static void bytes_have_gpt2_form(void **state)
     const struct {
         uint8_t byte;
         const char *form;
-    } known[] = {{' ', "\xc4\xa0"}, {'\n', "\xc4\x8a"}, {'!', "!"}, {'~', "~"}, {0, "\xc4\x80"}, {0x7f, "\xc4\xa1"},
-                 {0xa0, "\xc5\x82"}, {0xad, "\xc5\x83"}, {0xff, "\xc3\xbf"}};
+    } known[] = {{' ', "\xc4\xa0"},  {'\n', "\xc4\x8a"}, {'!', "!"},         {'~', "~"},        {0, "\xc4\x80"},
+                 {0x7f, "\xc4\xa1"}, {0xa0, "\xc5\x82"}, {0xad, "\xc5\x83"}, {0xff, "\xc3\xbf"}};
     char form[4];
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         const int length = tokenizer_byte_to_utf8(known[i].byte, form);
@@ -68,7 +68,10 @@ static void text_is_split_as_gpt2_does(void **state)
         {"gpt-2", "I'm here,  now 123!", "[I]['m][ here][,][ ][ now][ 123][!]"},
         {"gpt-2", "it's  \n\n done", "[it]['s][  \n\n][ done]"},
         {"gpt-2", "na\xc3\xafve caf\xc3\xa9", "[na\xc3\xafve][ caf\xc3\xa9]"},
-        {"gpt-2", "a\xff\xfe" "b", "[a][\xff\xfe][b]"}, // bytes that are no UTF-8 are pieces of their own
+        {"gpt-2",
+         "a\xff\xfe"
+         "b",
+         "[a][\xff\xfe][b]"}, // bytes that are no UTF-8 are pieces of their own
         {"smollm", "in 1984", "[in][ ][1][9][8][4]"},
         {"llama-bpe", "in 1984's", "[in][ ][198][4]['s]"},
     };
@@ -119,19 +122,26 @@ static struct tokenizer *make_tokenizer(struct hand_made *h, const char *const (
     h->merge_count = merge_count;
     struct tokenizer *tokenizer = NULL;
     char error[200] = "";
-    const struct tokenizer_parts parts = {.pattern_name = "gpt-2", .vocab = h->count, .tokens = h->tokens, .token_bytes = h->bytes,
-                                          .types = h->types, .merges = h->merge_count, .merge = h->merges, .bos = h->count - 1,
+    const struct tokenizer_parts parts = {.pattern_name = "gpt-2",
+                                          .vocab = h->count,
+                                          .tokens = h->tokens,
+                                          .token_bytes = h->bytes,
+                                          .types = h->types,
+                                          .merges = h->merge_count,
+                                          .merge = h->merges,
+                                          .bos = h->count - 1,
                                           .eos = h->count - 1};
     if (tokenizer_create(&tokenizer, &parts, error, sizeof error))
         fail_msg("%s", error);
     return tokenizer;
 }
 
-static const char *const letter_merges[][2] = {{"b", "c"}, {"a", "b"}, {"a", "bc"}, {"c", "c"}, {"ab", "ab"},
+static const char *const letter_merges[][2] = {{"b", "c"}, {"a", "b"},   {"a", "bc"},  {"c", "c"},   {"ab", "ab"},
                                                {"d", "a"}, {"cc", "cc"}, {"abc", "d"}, {"bc", "bc"}, {"da", "d"}};
 enum { LETTER_MERGES = sizeof letter_merges / sizeof *letter_merges };
 
-// The definition, step by step: join all occurrences of the best-ranked pair, left to right, until no pair is in the list.
+// The definition, step by step: join all occurrences of the best-ranked pair, left to right, until no pair is in the
+// list.
 static size_t encode_naively(const struct tokenizer *t, const char *text, size_t bytes, int32_t *ids)
 {
     size_t count = bytes;
@@ -207,7 +217,7 @@ static void decoding_gives_back_any_bytes(void **state)
     }
     assert_inverse(t, "", 0);
     assert_inverse(t, "<end>", 5); // a control token's name in a text is text
-    size_t long_word = 1 << 20; // would take hours if merging were quadratic
+    size_t long_word = 1 << 20;    // would take hours if merging were quadratic
     char *word = malloc(long_word);
     for (size_t i = 0; i < long_word; i++)
         word[i] = "abcd"[next_random() % 4];
@@ -238,9 +248,15 @@ static void bad_vocabularies_are_refused(void **state)
     (void)state;
     static struct hand_made hand;
     tokenizer_free(make_tokenizer(&hand, letter_merges, LETTER_MERGES));
-    const struct tokenizer_parts good = {.pattern_name = "gpt-2", .vocab = hand.count, .tokens = hand.tokens,
-                                         .token_bytes = hand.bytes, .types = hand.types, .merges = hand.merge_count,
-                                         .merge = hand.merges, .bos = -1, .eos = -1};
+    const struct tokenizer_parts good = {.pattern_name = "gpt-2",
+                                         .vocab = hand.count,
+                                         .tokens = hand.tokens,
+                                         .token_bytes = hand.bytes,
+                                         .types = hand.types,
+                                         .merges = hand.merge_count,
+                                         .merge = hand.merges,
+                                         .bos = -1,
+                                         .eos = -1};
     struct tokenizer *t;
     char error[200];
     struct tokenizer_parts bad = good;
@@ -264,7 +280,8 @@ static void training_joins_the_most_frequent_pairs(void **state)
 {
     (void)state;
     // Words with their blanks: "aab" 3×, " aab" 2×, " ab" once: "ab" occurs 6×, then "aab" 5×; the held-out text none.
-    struct document documents[] = {{"aab aab ab", 10, false}, {"aab aab", 7, false}, {"aab", 3, false}, {"zzzzzzzzzzzz", 12, true}};
+    struct document documents[] = {
+        {"aab aab ab", 10, false}, {"aab aab", 7, false}, {"aab", 3, false}, {"zzzzzzzzzzzz", 12, true}};
     const struct corpus corpus = {.documents = documents, .count = 4, .source = "test"};
     struct tokenizer *t;
     char error[200];
@@ -293,9 +310,12 @@ static void training_joins_the_most_frequent_pairs(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(bytes_have_gpt2_form),         cmocka_unit_test(text_is_split_as_gpt2_does),
-        cmocka_unit_test(merging_follows_the_definition), cmocka_unit_test(decoding_gives_back_any_bytes),
-        cmocka_unit_test(control_tokens_have_no_text),  cmocka_unit_test(bad_vocabularies_are_refused),
+        cmocka_unit_test(bytes_have_gpt2_form),
+        cmocka_unit_test(text_is_split_as_gpt2_does),
+        cmocka_unit_test(merging_follows_the_definition),
+        cmocka_unit_test(decoding_gives_back_any_bytes),
+        cmocka_unit_test(control_tokens_have_no_text),
+        cmocka_unit_test(bad_vocabularies_are_refused),
         cmocka_unit_test(training_joins_the_most_frequent_pairs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -63,7 +63,8 @@ static void loss_is_minus_log_probability(void **state)
             sum += exp((double)logits[i] - max);
         const double expected = log(sum) + max - (double)logits[target];
         assert_true(fabs(cross_entropy_row(logits, VOCAB, target) - expected) <= 1e-6 * (1 + expected));
-        assert_true(fabs(cross_entropy_gradient_row(gradient, VOCAB, target, 0.5f) - expected) <= 1e-6 * (1 + expected));
+        assert_true(fabs(cross_entropy_gradient_row(gradient, VOCAB, target, 0.5f) - expected) <=
+                    1e-6 * (1 + expected));
         for (int i = 0; i < VOCAB; i++) {
             const double exact = 0.5 * (exp((double)logits[i] - max) / sum - (i == target));
             assert_true(fabs((double)gradient[i] - exact) <= 1e-6);
@@ -78,7 +79,11 @@ static void adamw_follows_its_definition(void **state)
     enum { COUNT = 37 };
     float w[COUNT], g[COUNT], m[COUNT] = {0}, v[COUNT] = {0};
     double dw[COUNT], dm[COUNT] = {0}, dv[COUNT] = {0};
-    struct adamw adamw = {.learning_rate = 0.01f, .beta1 = 0.9f, .beta2 = 0.95f, .epsilon = 1e-8f, .weight_decay = 0.1f,
+    struct adamw adamw = {.learning_rate = 0.01f,
+                          .beta1 = 0.9f,
+                          .beta2 = 0.95f,
+                          .epsilon = 1e-8f,
+                          .weight_decay = 0.1f,
                           .gradient_scale = 0.25f};
     const double rate = (double)adamw.learning_rate, b1 = (double)adamw.beta1, b2 = (double)adamw.beta2;
     for (int i = 0; i < COUNT; i++)
@@ -89,7 +94,8 @@ static void adamw_follows_its_definition(void **state)
             const double gradient = 0.25 * (double)g[i];
             dm[i] = b1 * dm[i] + (1 - b1) * gradient;
             dv[i] = b2 * dv[i] + (1 - b2) * gradient * gradient;
-            const double first = dm[i] / (1 - pow(b1, (double)adamw.step)), second = dv[i] / (1 - pow(b2, (double)adamw.step));
+            const double first = dm[i] / (1 - pow(b1, (double)adamw.step)),
+                         second = dv[i] / (1 - pow(b2, (double)adamw.step));
             dw[i] -= rate * ((double)adamw.weight_decay * dw[i] + first / (sqrt(second) + 1e-8));
         }
         adamw_step(&adamw, w, g, m, v, COUNT);
@@ -109,9 +115,19 @@ struct setup {
 
 static void set_up(struct setup *s, bool tied, enum rope_style style)
 {
-    const struct model_config config = {.name = "tiny", .vocab = VOCAB, .d_model = 16, .layers = 2, .heads = 4, .kv_heads = 2,
-                                        .head_dim = 6, .ffn = 20, .context = 128, .rope_theta = 100, .norm_eps = 1e-5f,
-                                        .rope_style = style, .tied_embeddings = tied};
+    const struct model_config config = {.name = "tiny",
+                                        .vocab = VOCAB,
+                                        .d_model = 16,
+                                        .layers = 2,
+                                        .heads = 4,
+                                        .kv_heads = 2,
+                                        .head_dim = 6,
+                                        .ffn = 20,
+                                        .context = 128,
+                                        .rope_theta = 100,
+                                        .norm_eps = 1e-5f,
+                                        .rope_style = style,
+                                        .tied_embeddings = tied};
     assert_int_equal(model_allocate(&s->model, &config), 0);
     assert_int_equal(model_allocate(&s->gradient, &config), 0);
     assert_int_equal(train_pass_create(&s->pass, &config, SEQUENCES, LENGTH), 0);
@@ -134,7 +150,8 @@ static void tear_down(struct setup *s)
     model_free(&s->model);
 }
 
-static double loss_at(struct setup *s, float *weights, const float *kept, const float *direction, int count, double step)
+static double loss_at(struct setup *s, float *weights, const float *kept, const float *direction, int count,
+                      double step)
 {
     for (int i = 0; i < count; i++)
         weights[i] = (float)((double)kept[i] + step * (double)direction[i]);
@@ -148,8 +165,11 @@ static double slope(struct setup *s, float *weights, const float *direction, int
     float *kept = malloc((size_t)count * sizeof *kept);
     memcpy(kept, weights, (size_t)count * sizeof *kept);
     const double h = 4e-3;
-    const double wide = (loss_at(s, weights, kept, direction, count, 2 * h) - loss_at(s, weights, kept, direction, count, -2 * h)) / (4 * h);
-    const double narrow = (loss_at(s, weights, kept, direction, count, h) - loss_at(s, weights, kept, direction, count, -h)) / (2 * h);
+    const double wide =
+        (loss_at(s, weights, kept, direction, count, 2 * h) - loss_at(s, weights, kept, direction, count, -2 * h)) /
+        (4 * h);
+    const double narrow =
+        (loss_at(s, weights, kept, direction, count, h) - loss_at(s, weights, kept, direction, count, -h)) / (2 * h);
     memcpy(weights, kept, (size_t)count * sizeof *kept);
     free(kept);
     return (4 * narrow - wide) / 3;
@@ -178,12 +198,14 @@ static void gradients_are_the_losss_slopes(void **state)
                 float *direction = malloc((size_t)count * sizeof *direction);
                 double expected = 0;
                 for (int k = 0; k < count; k++) {
-                    direction[k] = (float)((double)gradient[k] / length + (trial ? next_random() * sqrt(3.0 / count) : 0));
+                    direction[k] =
+                        (float)((double)gradient[k] / length + (trial ? next_random() * sqrt(3.0 / count) : 0));
                     expected += (double)direction[k] * (double)gradient[k];
                 }
                 const double measured = slope(&s, s.model.storage + w.offset, direction, count);
                 if (!(fabs(measured - expected) <= 2e-3 * length))
-                    fail_msg("%s, variant %d: slope %.6f, gradient says %.6f (length %.6f)", w.name, variant, measured, expected, length);
+                    fail_msg("%s, variant %d: slope %.6f, gradient says %.6f (length %.6f)", w.name, variant, measured,
+                             expected, length);
                 free(direction);
             }
         }
@@ -231,7 +253,8 @@ static void dropout_silences_its_share(void **state)
     enum { LOGITS = ROWS * VOCAB };
     float *plain = malloc(LOGITS * sizeof *plain);
     memcpy(plain, train_forward(s.pass, &s.model, s.ids, 0, 5), LOGITS * sizeof *plain);
-    assert_memory_equal(plain, train_forward(s.pass, &s.model, s.ids, 0, 6), LOGITS * sizeof *plain); // rate 0: the seed is nothing
+    assert_memory_equal(plain, train_forward(s.pass, &s.model, s.ids, 0, 6),
+                        LOGITS * sizeof *plain); // rate 0: the seed is nothing
     float *first = malloc(LOGITS * sizeof *first);
     memcpy(first, train_forward(s.pass, &s.model, s.ids, 0.5f, 5), LOGITS * sizeof *first);
     assert_memory_equal(first, train_forward(s.pass, &s.model, s.ids, 0.5f, 5), LOGITS * sizeof *first);
@@ -262,19 +285,41 @@ static void write_text(const char *path)
     FILE *file = fopen(path, "w");
     assert_non_null(file);
     for (int i = 0; i < 1500; i++)
-        fprintf(file, "%s %s %s; \"%s %s %s\"\n\n", who[i % 6], does[i / 2 % 5], what[i / 3 % 4], who[i / 5 % 6], does[i / 7 % 5],
-                what[i / 11 % 4]);
+        fprintf(file, "%s %s %s; \"%s %s %s\"\n\n", who[i % 6], does[i / 2 % 5], what[i / 3 % 4], who[i / 5 % 6],
+                does[i / 7 % 5], what[i / 11 % 4]);
     fclose(file);
 }
 
 static struct train_spec small_spec(const char *name)
 {
-    struct train_spec spec = {
-        .model = {.name = "small", .vocab = 320, .d_model = 32, .layers = 2, .heads = 4, .kv_heads = 2, .head_dim = 8, .ffn = 64,
-                  .context = 64, .rope_theta = 10000, .norm_eps = 1e-5f, .tied_embeddings = true},
-        .format = "f32", .sequences = 4, .length = 32, .epochs = 0.4, .learning_rate = 5e-3, .final_learning_rate = 1e-4,
-        .beta1 = 0.9, .beta2 = 0.95, .epsilon = 1e-8, .weight_decay = 0.1, .clip = 1, .dropout = 0.1, .warmup = 10,
-        .evaluate_every = 20, .evaluate_windows = 8, .seed = 3};
+    struct train_spec spec = {.model = {.name = "small",
+                                        .vocab = 320,
+                                        .d_model = 32,
+                                        .layers = 2,
+                                        .heads = 4,
+                                        .kv_heads = 2,
+                                        .head_dim = 8,
+                                        .ffn = 64,
+                                        .context = 64,
+                                        .rope_theta = 10000,
+                                        .norm_eps = 1e-5f,
+                                        .tied_embeddings = true},
+                              .format = "f32",
+                              .sequences = 4,
+                              .length = 32,
+                              .epochs = 0.4,
+                              .learning_rate = 5e-3,
+                              .final_learning_rate = 1e-4,
+                              .beta1 = 0.9,
+                              .beta2 = 0.95,
+                              .epsilon = 1e-8,
+                              .weight_decay = 0.1,
+                              .clip = 1,
+                              .dropout = 0.1,
+                              .warmup = 10,
+                              .evaluate_every = 20,
+                              .evaluate_windows = 8,
+                              .seed = 3};
     snprintf(spec.text, sizeof spec.text, "%s/text", folder);
     snprintf(spec.output, sizeof spec.output, "%s/%s.gguf", folder, name);
     snprintf(spec.curve, sizeof spec.curve, "%s/%s.csv", folder, name);
@@ -344,7 +389,9 @@ static void training_learns_and_resumes(void **state)
     model_free(&b);
     size_t bytes;
     char *curve = read_whole(broken.curve, &bytes), *reference = read_whole(straight.curve, &bytes);
-    assert_memory_equal(curve, "step,epoch,tokens,learning_rate,train_loss,gradient_norm,heldout_loss,heldout_perplexity,seconds\n20,", 99);
+    assert_memory_equal(
+        curve, "step,epoch,tokens,learning_rate,train_loss,gradient_norm,heldout_loss,heldout_perplexity,seconds\n20,",
+        99);
     int rows = 0, reference_rows = 0;
     for (const char *p = curve; (p = strchr(p, '\n')); p++)
         rows++;
@@ -352,7 +399,8 @@ static void training_learns_and_resumes(void **state)
         reference_rows++;
     assert_int_equal(rows, reference_rows);
     double last = 0;
-    for (const char *p = strchr(curve, '\n') + 1; *p; p = strchr(p, '\n') + 1) { // time goes on where it was interrupted
+    for (const char *p = strchr(curve, '\n') + 1; *p;
+         p = strchr(p, '\n') + 1) { // time goes on where it was interrupted
         double seconds = 0;
         assert_int_equal(sscanf(p, "%*d,%*f,%*d,%*f,%*f,%*f,%*f,%*f,%lf", &seconds), 1);
         assert_true(seconds > last - 0.05); // the file keeps tenths
@@ -396,13 +444,19 @@ static void specs_are_checked(void **state)
     assert_string_equal(spec.model.name, "llmsweep-gloss-6m");
     assert_string_equal(spec.output, "bench/models/embedded.gguf");
     snprintf(path, sizeof path, "%s/spec.ini", folder);
-    static const char model[] = "[model]\nvocab = 320\nd_model = 32\nlayers = 2\nheads = 4\nkv_heads = 2\nhead_dim = 8\nffn = 64\n"
-                                "context = 64\n[training]\n";
+    static const char model[] =
+        "[model]\nvocab = 320\nd_model = 32\nlayers = 2\nheads = 4\nkv_heads = 2\nhead_dim = 8\nffn = 64\n"
+        "context = 64\n[training]\n";
     const struct {
         const char *line, *complaint;
-    } cases[] = {{"sequences = 0", "sequences = 0"}, {"length = 65", "length = 65"}, {"length = many", ":11: 'many'"},
-                 {"lenght = 32", ":11: unknown key 'lenght'"}, {"dropout = 1", "dropout"}, {"epochs = nan", "'nan'"},
-                 {"length = 64\n[output]\nformat = q4", "unknown format 'q4'"}, {"[text]\ntxt = x", ":12: unknown key 'txt' in [text]"}};
+    } cases[] = {{"sequences = 0", "sequences = 0"},
+                 {"length = 65", "length = 65"},
+                 {"length = many", ":11: 'many'"},
+                 {"lenght = 32", ":11: unknown key 'lenght'"},
+                 {"dropout = 1", "dropout"},
+                 {"epochs = nan", "'nan'"},
+                 {"length = 64\n[output]\nformat = q4", "unknown format 'q4'"},
+                 {"[text]\ntxt = x", ":12: unknown key 'txt' in [text]"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         FILE *file = fopen(path, "w");
         fprintf(file, "%s%s\n", model, cases[i].line);
@@ -422,10 +476,14 @@ static void specs_are_checked(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(loss_is_minus_log_probability), cmocka_unit_test(adamw_follows_its_definition),
-        cmocka_unit_test(gradients_are_the_losss_slopes), cmocka_unit_test(gradients_add_up_whatever_the_threads),
-        cmocka_unit_test(dropout_silences_its_share),    cmocka_unit_test(the_schedule_warms_up_and_falls),
-        cmocka_unit_test(training_learns_and_resumes),   cmocka_unit_test(damaged_checkpoints_are_refused),
+        cmocka_unit_test(loss_is_minus_log_probability),
+        cmocka_unit_test(adamw_follows_its_definition),
+        cmocka_unit_test(gradients_are_the_losss_slopes),
+        cmocka_unit_test(gradients_add_up_whatever_the_threads),
+        cmocka_unit_test(dropout_silences_its_share),
+        cmocka_unit_test(the_schedule_warms_up_and_falls),
+        cmocka_unit_test(training_learns_and_resumes),
+        cmocka_unit_test(damaged_checkpoints_are_refused),
         cmocka_unit_test(specs_are_checked),
     };
     set_threads(1); // on these sizes more threads only wait for each other

@@ -17,6 +17,8 @@ grep -q 'Fastest\.' "$work/found" || wrong "no finding on stdout"
 grep -qF "$run/report/index.html" "$work/found" || wrong "the page's place is not on stdout"
 page="$run/report/index.html"
 
+"$program" report "$run" -o "$work/elsewhere" > /dev/null 2>&1 && cmp -s "$page" "$work/elsewhere/index.html" || wrong "-o gives another report"
+
 # Pictures
 for name in pareto-1 prune-1 bits-1 heatmap-1 batch-1 layout-1 roofline-1 counters-1 prune-2 bits-2 batch-2 roofline-2 kernels; do
     [ "$(head -c 8 "$run/report/$name.png" | od -An -tx1 | tr -d ' ')" = 89504e470d0a1a0a ] || wrong "$name.png is not PNG"

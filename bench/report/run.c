@@ -138,6 +138,18 @@ static int find_models(struct report_run *run) {
     return 0;
 }
 
+// Cells stand by model: the first of a model is compared with the rest.
+static void find_varying(struct report_run *run) {
+    const struct report_cell *first = run->cells;
+    for (size_t i = 0; i < run->cell_count; i++) {
+        const struct report_cell *cell = &run->cells[i];
+        if (cell->model_index != first->model_index)
+            first = cell;
+        for (int axis = 0; axis < AXIS_COUNT; axis++)
+            run->models[cell->model_index].varies[axis] |= strcmp(first->axis[axis], cell->axis[axis]) != 0;
+    }
+}
+
 // Rows are written as cells finish; a reader wants them in order.
 static int compare_cells(const void *a, const void *b) {
     static const enum report_axis order[] = {AXIS_VARIANT, AXIS_PRUNE, AXIS_KV, AXIS_BATCH, AXIS_PROMPT, AXIS_GEN, AXIS_LAYOUT, AXIS_DEVICE};
@@ -174,6 +186,7 @@ static int build(struct report_run *run) {
     qsort(run->cells, run->cell_count, sizeof *run->cells, compare_cells);
     for (size_t i = 0; i < run->cell_count; i++)
         run->cells[i].row = i;
+    find_varying(run);
     return 0;
 }
 
@@ -256,16 +269,7 @@ bool report_cells_match(const struct report_cell *a, const struct report_cell *b
 }
 
 bool report_axis_varies(const struct report_run *run, int model, enum report_axis axis) {
-    const char *first = NULL;
-    for (size_t i = 0; i < run->cell_count; i++) {
-        const struct report_cell *cell = &run->cells[i];
-        if (cell->model_index != model)
-            continue;
-        if (first && strcmp(first, cell->axis[axis]))
-            return true;
-        first = cell->axis[axis];
-    }
-    return false;
+    return run->models[model].varies[axis];
 }
 
 static int order(double a, double b) {

@@ -44,7 +44,8 @@ struct report_cell {
 struct report_model {
     const char *name;
     size_t cells, timed;
-    bool quality; // some timed cell has a perplexity
+    bool quality;            // some timed cell has a perplexity
+    bool varies[AXIS_COUNT]; // its cells differ in that axis
 };
 
 struct report_run {

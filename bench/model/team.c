@@ -15,6 +15,11 @@ struct team {
     int threads;
     team_bind_function *bind;
     void *bind_context;
+    // What the region in progress runs, and counters by which its threads take over what the caller wrote and hand back what they
+    // wrote. OpenMP orders all that too, but inside a library that ThreadSanitizer does not see into.
+    team_function *function;
+    void *context;
+    atomic_uint entered, left;
     // The two words of the barrier lie on their own cache lines: arrivals must not disturb those who wait.
     _Alignas(64) atomic_uint arrived;
     _Alignas(64) atomic_uint generation;
@@ -89,18 +94,26 @@ int team_threads(const struct team *team)
     return team->threads;
 }
 
+static void enter(struct team *team, int thread)
+{
+    atomic_load_explicit(&team->entered, memory_order_acquire);
+    struct team_member self = { team, thread, team->threads, atomic_load_explicit(&team->generation, memory_order_relaxed) };
+    if (team->bind != NULL && bound_for != NULL && bound_for != team) {
+        team->bind(team->bind_context, thread);
+        bound_for = team;
+    }
+    team->function(&self, team->context);
+    atomic_fetch_add_explicit(&team->left, 1, memory_order_acq_rel);
+}
+
 void team_run(struct team *team, team_function *function, void *context)
 {
-    const unsigned generation = atomic_load(&team->generation);
+    team->function = function;
+    team->context = context;
+    atomic_fetch_add_explicit(&team->entered, 1, memory_order_release);
 #pragma omp parallel num_threads(team->threads)
-    {
-        struct team_member self = { team, omp_get_thread_num(), team->threads, generation };
-        if (team->bind != NULL && bound_for != NULL && bound_for != team) {
-            team->bind(team->bind_context, self.thread);
-            bound_for = team;
-        }
-        function(&self, context);
-    }
+    enter(team, omp_get_thread_num());
+    atomic_load_explicit(&team->left, memory_order_acquire);
 }
 
 void team_barrier(struct team_member *self)

@@ -2,6 +2,7 @@
 #include "bench/model/variant.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +10,7 @@
 
 #include "bench/compress/prune.h"
 #include "bench/compress/quantize.h"
+#include "bench/model/team.h"
 
 // A whole matrix and the part of it that this rank holds.
 struct cut {
@@ -22,6 +24,9 @@ struct cut {
 struct build {
     struct variant *variant;
     uint8_t *(*masks)[LAYER_MATRICES]; // (all layers) when one threshold is taken over all of them; else NULL
+    atomic_int next_task;              // threads take one matrix after the other
+    atomic_size_t weight_bytes, block_weights, pruned_weights;
+    atomic_bool failed;                // the first failure claims status and error
     int status;
     char *error;
     size_t error_size;
@@ -51,8 +56,7 @@ static struct cut layer_cut(const struct variant *variant, int layer, enum layer
 
 static int fail(struct build *build, const struct cut *cut, int status, const char *what)
 {
-#pragma omp critical(variant_error)
-    if (build->status == 0) {
+    if (!atomic_exchange(&build->failed, true)) {
         build->status = status;
         if (cut->layer < 0)
             snprintf(build->error, build->error_size, "cannot store %s: %s", cut->name, what);
@@ -187,12 +191,9 @@ static void build_layer_matrix(struct build *build, int layer, enum layer_matrix
     size_t pruned = 0;
     struct packed_matrix **packed = &variant->matrix[layer - variant->layers.begin][which];
     if (pack_cut(build, &cut, &variant->recipe.format, mask, packed, &pruned) == 0) {
-#pragma omp critical(variant_sums)
-        {
-            variant->weight_bytes += packed_bytes(*packed);
-            variant->block_weights += (size_t)length(cut.row) * (size_t)length(cut.column);
-            variant->pruned_weights += pruned;
-        }
+        atomic_fetch_add(&build->weight_bytes, packed_bytes(*packed));
+        atomic_fetch_add(&build->block_weights, (size_t)length(cut.row) * (size_t)length(cut.column));
+        atomic_fetch_add(&build->pruned_weights, pruned);
     }
     free(own_mask);
 }
@@ -210,13 +211,39 @@ static void build_output(struct build *build)
     format.n = format.m = format.block_rows = format.block_columns = 0;
     format.sparsity = 0;
     size_t pruned;
-    if (pack_cut(build, &cut, &format, NULL, &variant->output, &pruned) == 0) {
-#pragma omp critical(variant_sums)
-        {
-            variant->weight_bytes += packed_bytes(variant->output);
-            variant->weights += (size_t)length(cut.row) * (size_t)config->d_model;
-        }
+    if (pack_cut(build, &cut, &format, NULL, &variant->output, &pruned) == 0)
+        atomic_fetch_add(&build->weight_bytes, packed_bytes(variant->output));
+}
+
+// Each thread's part of the work. The output matrix, the largest, goes first.
+static void build_matrices(struct team_member *self, void *context)
+{
+    struct build *build = context;
+    (void)self;
+    const struct variant *variant = build->variant;
+    const int tasks = 1 + length(variant->layers) * LAYER_MATRICES;
+    for (int task; !atomic_load(&build->failed) && (task = atomic_fetch_add(&build->next_task, 1)) < tasks;) {
+        if (task == 0)
+            build_output(build);
+        else
+            build_layer_matrix(build, variant->layers.begin + (task - 1) / LAYER_MATRICES, (enum layer_matrix)((task - 1) % LAYER_MATRICES));
     }
+}
+
+static int build_all(struct build *build)
+{
+    struct variant *variant = build->variant;
+    struct team *team;
+    const int status = team_create(&team, variant->layout.threads, NULL, NULL, build->error, build->error_size);
+    if (status != 0)
+        return status;
+    team_run(team, build_matrices, build);
+    team_free(team);
+    variant->weight_bytes = atomic_load(&build->weight_bytes);
+    variant->block_weights = atomic_load(&build->block_weights);
+    variant->pruned_weights = atomic_load(&build->pruned_weights);
+    variant->weights = variant->block_weights + (size_t)length(variant->vocabulary) * (size_t)variant->model->config.d_model;
+    return build->status;
 }
 
 static void free_masks(uint8_t *(*masks)[LAYER_MATRICES], int layers)
@@ -283,18 +310,8 @@ int variant_create(struct variant **variant_out, const struct model *model, cons
         build.status = -ENOMEM;
     } else if (recipe->method != PRUNE_NONE && recipe->scope == SCOPE_GLOBAL)
         build.status = prune_globally(&build);
-    if (build.status == 0) {
-        const int tasks = length(variant->layers) * LAYER_MATRICES;
-        // the output matrix, the largest, goes first
-#pragma omp parallel for schedule(dynamic) num_threads(layout->threads)
-        for (int task = -1; task < tasks; task++) {
-            if (task < 0)
-                build_output(&build);
-            else
-                build_layer_matrix(&build, variant->layers.begin + task / LAYER_MATRICES, (enum layer_matrix)(task % LAYER_MATRICES));
-        }
-        variant->weights += variant->block_weights;
-    }
+    if (build.status == 0)
+        build.status = build_all(&build);
     free_masks(build.masks, config->layers);
     if (build.status != 0) {
         variant_free(variant);

@@ -9,11 +9,12 @@
 static const struct command commands[] = {
     {"run", "SPEC [-o DIR] [--resume] [--set KEY=VALUE] [--report]", "run a sweep and record it", command_run},
     {"plan", "SPEC [--json] [--set KEY=VALUE]", "list a sweep's cells, and what they will take", command_plan},
-    {"report", "RUN… [-o DIR]", "write a run's report", command_report},
+    {"report", "RUN…", "write a run's report", command_report},
     {"eval", "MODEL [--text FILE] [--format W] [--prune W] [--json]", "say how good a model is, and what compression costs it",
      command_eval},
     {"generate", "MODEL -p TEXT [-n TOKENS] [--format W] [--layout W]", "continue a text", command_generate},
-    {"kernels", "[--list | --check | --bench] [--filter GLOB]", "list, check and time single kernels", command_kernels},
+    {"kernels", "[--list | --check | --bench] [--filter GLOB]", "list, check or time single kernels", command_kernels},
+    {"roof", "[--threads N] [--json]", "measure what the machine could do at best", command_roof},
     {"topo", "[--json] [--xml FILE | --synthetic DESCRIPTION]", "describe the machine", command_topo},
     {"train", "SPEC", "train a model", command_train},
 };

@@ -406,8 +406,8 @@ int runner_run(const struct plan *plan, const struct runner_options *options, st
         code = open_store(&runner, error, error_size);
     if (code)
         goto out;
-    if (options->ready)
-        options->ready(options->ready_context, options->directory);
+    if (options->ready && (code = options->ready(options->ready_context, options->directory, error, error_size)))
+        goto out;
     progress_begin(&runner.progress, options->messages, plan->seconds, plan->count);
     if (runner.store.dropped_torn)
         progress_note(&runner.progress, "a torn last line was dropped");

@@ -19,7 +19,8 @@ struct runner_options {
     size_t worker_words;
     struct json_t *about; // what the caller knows for run.json: program, libraries, machine …
     FILE *messages;       // progress; NULL: silent
-    void (*ready)(void *context, const char *directory); // the folder is there; may be NULL
+    // The folder is there: the caller puts its own files into it. 0, or -errno with a line, which ends the run. May be NULL.
+    int (*ready)(void *context, const char *directory, char *error, size_t error_size);
     void *ready_context;
     volatile const sig_atomic_t *interrupted; // set by the caller's signal handler
 };

@@ -18,6 +18,7 @@ int command_report(int argc, char **argv);
 int command_eval(int argc, char **argv);
 int command_generate(int argc, char **argv);
 int command_kernels(int argc, char **argv);
+int command_roof(int argc, char **argv);
 int command_topo(int argc, char **argv);
 int command_train(int argc, char **argv);
 

@@ -53,18 +53,18 @@ static int default_folder(const struct loaded_sweep *sweep, const char *spec, ch
     return asprintf(directory, "results/%s-%.*s-%s", date, dot ? (int)(dot - base) : (int)strlen(base), base, slug) < 0 ? -ENOMEM : 0;
 }
 
-struct folder_files {
-    const struct loaded_sweep *sweep;
-};
-
-static void save_topology(void *context, const char *directory) {
-    const struct folder_files *files = context;
-    char *path, error[400];
-    if (asprintf(&path, "%s/topology.xml", directory) < 0)
-        return;
-    if (access(path, F_OK) && topology_save_xml(files->sweep->topology, path, error, sizeof error))
-        fprintf(stderr, "llmsweep: %s\n", error);
+static int save_topology(void *context, const char *directory, char *error, size_t error_size) {
+    const struct loaded_sweep *sweep = context;
+    char *path;
+    int result = 0;
+    if (asprintf(&path, "%s/topology.xml", directory) < 0) {
+        snprintf(error, error_size, "out of memory");
+        return -ENOMEM;
+    }
+    if (access(path, F_OK))
+        result = topology_save_xml(sweep->topology, path, error, error_size);
     free(path);
+    return result;
 }
 
 static int exit_code(int code) {
@@ -97,7 +97,6 @@ static int run_sweep(const struct run_arguments *arguments, struct loaded_sweep 
     ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
     program[length > 0 ? length : 0] = '\0';
     const char *const worker[] = {program, "worker"};
-    struct folder_files files = {sweep};
     json_t *about = sweep_about(sweep, &arguments->overrides);
     struct runner_options options = {
         .directory = directory,
@@ -107,7 +106,7 @@ static int run_sweep(const struct run_arguments *arguments, struct loaded_sweep 
         .about = about,
         .messages = arguments->quiet ? NULL : stderr,
         .ready = save_topology,
-        .ready_context = &files,
+        .ready_context = sweep,
         .interrupted = &interrupted,
     };
     struct runner_result result;

@@ -6,18 +6,13 @@
 #include <string.h>
 
 static const char *const isa_names[ISA_COUNT] = {
-    [ISA_SCALAR] = "scalar",         [ISA_AVX2] = "avx2",
-    [ISA_AVX512] = "avx512",         [ISA_AVX512VNNI] = "avx512vnni",
+    [ISA_SCALAR] = "scalar",         [ISA_AVX2] = "avx2", [ISA_AVX512] = "avx512", [ISA_AVX512VNNI] = "avx512vnni",
     [ISA_AVX512BF16] = "avx512bf16",
 };
 
-const char *isa_name(enum isa isa)
-{
-    return (unsigned)isa < ISA_COUNT ? isa_names[isa] : "unknown";
-}
+const char *isa_name(enum isa isa) { return (unsigned)isa < ISA_COUNT ? isa_names[isa] : "unknown"; }
 
-int isa_parse(const char *word, enum isa *isa)
-{
+int isa_parse(const char *word, enum isa *isa) {
     for (int i = 0; i < ISA_COUNT; i++) {
         if (strcmp(word, isa_names[i]) == 0) {
             *isa = (enum isa)i;
@@ -27,8 +22,7 @@ int isa_parse(const char *word, enum isa *isa)
     return -EINVAL;
 }
 
-enum isa isa_detect(void)
-{
+enum isa isa_detect(void) {
 #if defined(__x86_64__)
     // The builtin asks XGETBV too: a step counts only if the operating system saves its registers.
     __builtin_cpu_init();
@@ -49,16 +43,14 @@ enum isa isa_detect(void)
 
 static atomic_int current = -1; // −1: nobody asked yet
 
-enum isa isa_limit(enum isa highest)
-{
+enum isa isa_limit(enum isa highest) {
     const enum isa detected = isa_detect();
     const enum isa isa = highest < detected ? highest : detected;
     atomic_store(&current, (int)isa);
     return isa;
 }
 
-enum isa isa_current(void)
-{
+enum isa isa_current(void) {
     const int isa = atomic_load(&current);
     return isa >= 0 ? (enum isa)isa : isa_limit(ISA_COUNT - 1);
 }
@@ -69,13 +61,11 @@ static const char *const provider_names[PROVIDER_COUNT] = {
     [PROVIDER_ONEDNN] = "onednn",
 };
 
-const char *provider_name(enum provider provider)
-{
+const char *provider_name(enum provider provider) {
     return (unsigned)provider < PROVIDER_COUNT ? provider_names[provider] : "unknown";
 }
 
-int provider_parse(const char *word, enum provider *provider)
-{
+int provider_parse(const char *word, enum provider *provider) {
     for (int i = 0; i < PROVIDER_COUNT; i++) {
         if (strcmp(word, provider_names[i]) == 0) {
             *provider = (enum provider)i;
@@ -85,13 +75,9 @@ int provider_parse(const char *word, enum provider *provider)
     return -EINVAL;
 }
 
-const char *activation_name(enum activation activation)
-{
-    return activation == ACTIVATION_Q8 ? "q8" : "f32";
-}
+const char *activation_name(enum activation activation) { return activation == ACTIVATION_Q8 ? "q8" : "f32"; }
 
-int activation_parse(const char *word, enum activation *activation)
-{
+int activation_parse(const char *word, enum activation *activation) {
     if (strcmp(word, "f32") == 0)
         *activation = ACTIVATION_F32;
     else if (strcmp(word, "q8") == 0)

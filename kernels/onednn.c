@@ -28,24 +28,22 @@ static _Thread_local dnnl_stream_t stream;
 static _Thread_local dnnl_engine_t engine;
 
 // A kernel has no way to report an error, and a wrong product would go unnoticed.
-static void must(dnnl_status_t status)
-{
+static void must(dnnl_status_t status) {
     if (status != dnnl_success)
         abort();
 }
 
-static dnnl_memory_t memory(const dnnl_memory_desc_t *desc)
-{
+static dnnl_memory_t memory(const dnnl_memory_desc_t *desc) {
     dnnl_memory_t memory;
     must(dnnl_memory_create(&memory, desc, engine, DNNL_MEMORY_NONE));
     return memory;
 }
 
-static void build(struct matmul *matmul, const struct shape *shape)
-{
+static void build(struct matmul *matmul, const struct shape *shape) {
     const dnnl_data_type_t type = shape->bf16 ? dnnl_bf16 : dnnl_f32;
     const dnnl_dims_t x_dims = {shape->m, shape->k}, w_dims = {shape->k, shape->n}, y_dims = {shape->m, shape->n};
-    const dnnl_dims_t x_strides = {(dnnl_dim_t)shape->x_stride, 1}, w_strides = {1, shape->k}, y_strides = {(dnnl_dim_t)shape->y_stride, 1};
+    const dnnl_dims_t x_strides = {(dnnl_dim_t)shape->x_stride, 1}, w_strides = {1, shape->k},
+                      y_strides = {(dnnl_dim_t)shape->y_stride, 1};
     dnnl_memory_desc_t x, w, y;
     dnnl_matmul_desc_t desc;
     dnnl_primitive_desc_t primitive_desc;
@@ -62,21 +60,19 @@ static void build(struct matmul *matmul, const struct shape *shape)
     matmul->y = memory(&y);
 }
 
-static void discard(struct matmul *matmul)
-{
+static void discard(struct matmul *matmul) {
     dnnl_primitive_destroy(matmul->primitive);
     dnnl_memory_destroy(matmul->x);
     dnnl_memory_destroy(matmul->w);
     dnnl_memory_destroy(matmul->y);
 }
 
-static bool same(const struct shape *a, const struct shape *b)
-{
-    return a->bf16 == b->bf16 && a->m == b->m && a->n == b->n && a->k == b->k && a->x_stride == b->x_stride && a->y_stride == b->y_stride;
+static bool same(const struct shape *a, const struct shape *b) {
+    return a->bf16 == b->bf16 && a->m == b->m && a->n == b->n && a->k == b->k && a->x_stride == b->x_stride &&
+           a->y_stride == b->y_stride;
 }
 
-static struct matmul *find(const struct shape *shape)
-{
+static struct matmul *find(const struct shape *shape) {
     for (int i = 0; i < KEPT; i++) {
         if (kept[i].primitive != NULL && same(&kept[i].shape, shape))
             return &kept[i];
@@ -92,8 +88,8 @@ static struct matmul *find(const struct shape *shape)
     return matmul;
 }
 
-void onednn_matmul(bool bf16, int m, int n, int k, const void *x, size_t x_stride, const void *w, float *y, size_t y_stride)
-{
+void onednn_matmul(bool bf16, int m, int n, int k, const void *x, size_t x_stride, const void *w, float *y,
+                   size_t y_stride) {
     const struct shape shape = {.bf16 = bf16, .m = m, .n = n, .k = k, .x_stride = x_stride, .y_stride = y_stride};
     // The caller splits the work between its threads; a team of one is no parallel region to the library, so it is told.
     const int threads = omp_get_max_threads();
@@ -110,8 +106,7 @@ void onednn_matmul(bool bf16, int m, int n, int k, const void *x, size_t x_strid
     omp_set_num_threads(threads);
 }
 
-const char *onednn_version_text(void)
-{
+const char *onednn_version_text(void) {
     static _Thread_local char text[32];
     const dnnl_version_t *version = dnnl_version();
     snprintf(text, sizeof(text), "%d.%d.%d", version->major, version->minor, version->patch);

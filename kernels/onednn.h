@@ -9,7 +9,8 @@
 // y (m, n) f32 = x (m, k) · wᵀ, with w (n, k). bf16: x and w are bf16, else both f32. Strides are lengths of rows in memory, in elements.
 // Primitives are kept for each calling thread and shape, so only the first call with a shape pays for building one. It
 // runs on the calling thread alone. Aborts where the library refuses a shape: there is none that it should.
-void onednn_matmul(bool bf16, int m, int n, int k, const void *x, size_t x_stride, const void *w, float *y, size_t y_stride);
+void onednn_matmul(bool bf16, int m, int n, int k, const void *x, size_t x_stride, const void *w, float *y,
+                   size_t y_stride);
 
 // "2.6.3"
 const char *onednn_version_text(void);

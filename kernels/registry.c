@@ -16,14 +16,12 @@ static const struct kernel *const kernels[] = {
 };
 enum { KERNELS = sizeof(kernels) / sizeof(kernels[0]) };
 
-const struct kernel *const *kernel_all(size_t *count)
-{
+const struct kernel *const *kernel_all(size_t *count) {
     *count = KERNELS;
     return kernels;
 }
 
-const struct kernel *kernel_find(const char *name)
-{
+const struct kernel *kernel_find(const char *name) {
     for (size_t i = 0; i < KERNELS; i++) {
         if (strcmp(kernels[i]->name, name) == 0)
             return kernels[i];
@@ -31,8 +29,7 @@ const struct kernel *kernel_find(const char *name)
     return NULL;
 }
 
-bool kernel_computes(const struct kernel *kernel, const struct weight_format *format, enum activation activation)
-{
+bool kernel_computes(const struct kernel *kernel, const struct weight_format *format, enum activation activation) {
     if (kernel->op != OP_LINEAR || kernel->activation != activation)
         return false;
     if (kernel->any_store) // a scalar kernel reads every store, and with bits 0 every width of it
@@ -43,9 +40,8 @@ bool kernel_computes(const struct kernel *kernel, const struct weight_format *fo
            (format->type != WEIGHT_QUANTIZED || kernel->bits == format->bits);
 }
 
-const struct kernel *kernel_linear(const struct weight_format *format, enum activation activation, enum provider provider, char *why,
-                                   size_t why_size)
-{
+const struct kernel *kernel_linear(const struct weight_format *format, enum activation activation,
+                                   enum provider provider, char *why, size_t why_size) {
     const struct kernel *best = NULL;
     char word[64], shape_reason[160];
     weight_format_name(format, word, sizeof(word));
@@ -57,23 +53,24 @@ const struct kernel *kernel_linear(const struct weight_format *format, enum acti
     }
     for (size_t i = 0; i < KERNELS; i++) {
         const struct kernel *kernel = kernels[i];
-        if (kernel->provider == provider && kernel->isa <= isa_current() && kernel_computes(kernel, format, activation) &&
-            (best == NULL || kernel->isa > best->isa))
+        if (kernel->provider == provider && kernel->isa <= isa_current() &&
+            kernel_computes(kernel, format, activation) && (best == NULL || kernel->isa > best->isa))
             best = kernel;
     }
     if (best != NULL)
         snprintf(why, why_size, "%s: the highest step up to %s", best->name, isa_name(isa_current()));
     else if (provider == PROVIDER_OWN)
-        snprintf(why, why_size, "no kernel computes %s weights with %s activations%s", word, activation_name(activation),
+        snprintf(why, why_size, "no kernel computes %s weights with %s activations%s", word,
+                 activation_name(activation),
                  activation == ACTIVATION_Q8 ? " (8-bit activations need weights quantized to 8 bits or fewer)" : "");
     else
         snprintf(why, why_size, "provider %s has no %s weights with %s activations (it computes dense f32%s)",
-                 provider_name(provider), word, activation_name(activation), provider == PROVIDER_ONEDNN ? " and bf16" : "");
+                 provider_name(provider), word, activation_name(activation),
+                 provider == PROVIDER_ONEDNN ? " and bf16" : "");
     return best;
 }
 
-const struct kernel *kernel_pick(enum op op)
-{
+const struct kernel *kernel_pick(enum op op) {
     const struct kernel *best = NULL;
     for (size_t i = 0; i < KERNELS; i++) {
         const struct kernel *kernel = kernels[i];

@@ -27,7 +27,8 @@ static const char usage[] =
     "  --shape NxK       outputs and inputs of the matrix that is timed (2048x2048)\n"
     "  --tokens M,M,…    tokens at once (1,8,64)\n"
     "  --threads N       (1)\n"
-    "  --cache hot|cold  the same weights again and again, or copies of more than four times the last-level cache (hot)\n"
+    "  --cache hot|cold  the same weights again and again, or copies of more than four times the last-level cache "
+    "(hot)\n"
     "  --time SECONDS    at most, for the samples of one line (1)\n"
     "  --csv FILE        also write kernels.csv\n";
 
@@ -46,20 +47,19 @@ struct request {
     int tokens[TOKENS_LIMIT], token_count;
 };
 
-static bool wanted(const struct request *request, const struct kernel *kernel)
-{
+static bool wanted(const struct request *request, const struct kernel *kernel) {
     return request->filter == NULL || fnmatch(request->filter, kernel->name, 0) == 0;
 }
 
-static void list(const struct request *request)
-{
+static void list(const struct request *request) {
     size_t count, formats;
     const struct kernel *const *all = kernel_all(&count);
     printf("%-36s %-14s %-11s %-9s %s\n", "kernel", "op", "isa", "provider", "reads");
     for (size_t i = 0; i < count; i++) {
         if (wanted(request, all[i]))
             printf("%-36s %-14s %-11s %-9s %s%s\n", all[i]->name, op_names[all[i]->op], isa_name(all[i]->isa),
-                   provider_name(all[i]->provider), all[i]->layout, all[i]->isa > isa_current() ? " [not on this machine or limit]" : "");
+                   provider_name(all[i]->provider), all[i]->layout,
+                   all[i]->isa > isa_current() ? " [not on this machine or limit]" : "");
     }
     printf("\nPicked up to %s:\n", isa_name(isa_current()));
     const char *const *words = linear_formats(&formats);
@@ -69,7 +69,8 @@ static void list(const struct request *request)
             char why[256];
             if (weight_format_parse(words[i], &format, why, sizeof(why)) != 0)
                 continue;
-            const struct kernel *kernel = kernel_linear(&format, (enum activation)activation, PROVIDER_OWN, why, sizeof(why));
+            const struct kernel *kernel =
+                kernel_linear(&format, (enum activation)activation, PROVIDER_OWN, why, sizeof(why));
             if (kernel == NULL || wanted(request, kernel))
                 printf("%-14s %-4s %s\n", words[i], activation_name((enum activation)activation), why);
         }
@@ -77,8 +78,7 @@ static void list(const struct request *request)
 }
 
 // 0 passed; 1 failed; 2 there is no check here.
-static int check(const struct request *request, const struct kernel *kernel, bool quiet)
-{
+static int check(const struct request *request, const struct kernel *kernel, bool quiet) {
     char message[512];
     size_t comparisons;
     if (kernel->op != OP_LINEAR)
@@ -93,8 +93,7 @@ static int check(const struct request *request, const struct kernel *kernel, boo
     return 0;
 }
 
-static int check_all(const struct request *request)
-{
+static int check_all(const struct request *request) {
     size_t count, checked = 0, failed = 0, elsewhere = 0;
     const struct kernel *const *all = kernel_all(&count);
     for (size_t i = 0; i < count; i++) {
@@ -105,27 +104,28 @@ static int check_all(const struct request *request)
         failed += verdict == 1;
         elsewhere += verdict == 2;
     }
-    printf("%zu kernels checked, %zu failed; %zu of other ops are checked by `make test`\n", checked, failed, elsewhere);
+    printf("%zu kernels checked, %zu failed; %zu of other ops are checked by `make test`\n", checked, failed,
+           elsewhere);
     if (checked == 0) {
-        fprintf(stderr, "llmsweep: kernels: no linear kernel matches '%s' up to %s\n", request->filter ? request->filter : "*",
-                isa_name(isa_current()));
+        fprintf(stderr, "llmsweep: kernels: no linear kernel matches '%s' up to %s\n",
+                request->filter ? request->filter : "*", isa_name(isa_current()));
         return 2;
     }
     return failed > 0;
 }
 
-static void write_csv_row(FILE *csv, const struct kernel *kernel, const struct request *request, const struct kernel_bench_result *result)
-{
+static void write_csv_row(FILE *csv, const struct kernel *kernel, const struct request *request,
+                          const struct kernel_bench_result *result) {
     if (csv == NULL)
         return;
     fprintf(csv, "%s,%s,%s,", kernel->name, op_names[kernel->op], isa_name(kernel->isa));
     csv_write_field(csv, result->shape);
-    fprintf(csv, ",%s,%.1f,%.1f,%.1f,%.4g,%.4g,%.4g,%.4f,yes\n", request->bench.cold ? "cold" : "hot", result->ns.estimate,
-            result->ns.lo, result->ns.hi, result->gops, result->gbs, result->roof, result->roof_fraction);
+    fprintf(csv, ",%s,%.1f,%.1f,%.1f,%.4g,%.4g,%.4g,%.4f,yes\n", request->bench.cold ? "cold" : "hot",
+            result->ns.estimate, result->ns.lo, result->ns.hi, result->gops, result->gbs, result->roof,
+            result->roof_fraction);
 }
 
-static int bench_one(const struct request *request, const struct kernel *kernel, FILE *csv, size_t *timed)
-{
+static int bench_one(const struct request *request, const struct kernel *kernel, FILE *csv, size_t *timed) {
     for (int t = 0; t < request->token_count; t++) {
         struct kernel_bench_options options = request->bench;
         struct kernel_bench_result result;
@@ -138,9 +138,9 @@ static int bench_one(const struct request *request, const struct kernel *kernel,
             fprintf(stderr, "llmsweep: kernels: %s\n", error);
             return status == -EINVAL ? 2 : 3;
         }
-        printf("%-36s %-28s %11.0f %11.0f %11.0f %5zu %9.1f %8.2f %9.1f %-4s %5.1f%%%s%s\n", kernel->name, result.shape, result.ns.estimate,
-               result.ns.lo, result.ns.hi, result.samples, result.gops, result.gbs, result.roof, result.memory_bound ? "GB/s" : "GOPS",
-               100 * result.roof_fraction, result.noisy ? " noisy" : "",
+        printf("%-36s %-28s %11.0f %11.0f %11.0f %5zu %9.1f %8.2f %9.1f %-4s %5.1f%%%s%s\n", kernel->name, result.shape,
+               result.ns.estimate, result.ns.lo, result.ns.hi, result.samples, result.gops, result.gbs, result.roof,
+               result.memory_bound ? "GB/s" : "GOPS", 100 * result.roof_fraction, result.noisy ? " noisy" : "",
                result.roof_fraction > 1.02 ? " above its roof: one of the two was disturbed" : "");
         fflush(stdout);
         write_csv_row(csv, kernel, request, &result);
@@ -149,13 +149,9 @@ static int bench_one(const struct request *request, const struct kernel *kernel,
     return 0;
 }
 
-static int larger(int a, int b)
-{
-    return a > b ? a : b;
-}
+static int larger(int a, int b) { return a > b ? a : b; }
 
-static int bench_all(const struct request *request)
-{
+static int bench_all(const struct request *request) {
     int code = 0;
     size_t count;
     const struct kernel *const *all = kernel_all(&count);
@@ -168,8 +164,8 @@ static int bench_all(const struct request *request)
         }
         fputs("kernel,op,isa,shape,cache,median_ns,lo,hi,gops,gbs,roof,roof_fraction,checked\n", csv);
     }
-    printf("%-36s %-28s %11s %11s %11s %5s %9s %8s %14s %6s\n", "kernel", "shape", "median ns", "lo 95%", "hi 95%", "n", "GOP/s", "GB/s",
-           "roof", "share");
+    printf("%-36s %-28s %11s %11s %11s %5s %9s %8s %14s %6s\n", "kernel", "shape", "median ns", "lo 95%", "hi 95%", "n",
+           "GOP/s", "GB/s", "roof", "share");
     size_t timed = 0;
     for (size_t i = 0; i < count && code < 2; i++) {
         if (all[i]->op != OP_LINEAR || all[i]->isa > isa_current() || !wanted(request, all[i]))
@@ -181,8 +177,8 @@ static int bench_all(const struct request *request)
     }
     if (timed == 0 && code == 0) {
         fprintf(stderr, "llmsweep: kernels: no linear kernel matches '%s', computes %s and is at most %s\n",
-                request->filter != NULL ? request->filter : "*", request->bench.format != NULL ? request->bench.format : "anything",
-                isa_name(isa_current()));
+                request->filter != NULL ? request->filter : "*",
+                request->bench.format != NULL ? request->bench.format : "anything", isa_name(isa_current()));
         code = 2;
     }
     if (csv != NULL && fclose(csv) != 0) {
@@ -192,16 +188,14 @@ static int bench_all(const struct request *request)
     return code;
 }
 
-static bool read_count(const char *text, int highest, int *value)
-{
+static bool read_count(const char *text, int highest, int *value) {
     char *end;
     const long number = strtol(text, &end, 10);
     *value = (int)number;
     return end != text && *end == '\0' && number >= 1 && number <= highest;
 }
 
-static bool read_tokens(const char *text, struct request *request)
-{
+static bool read_tokens(const char *text, struct request *request) {
     request->token_count = 0;
     for (char *end; request->token_count < TOKENS_LIMIT; text = end + 1) {
         const long number = strtol(text, &end, 10);
@@ -216,20 +210,18 @@ static bool read_tokens(const char *text, struct request *request)
     return false;
 }
 
-static bool read_shape(const char *text, struct kernel_bench_options *bench)
-{
+static bool read_shape(const char *text, struct kernel_bench_options *bench) {
     char after;
-    return sscanf(text, "%dx%d%c", &bench->rows, &bench->columns, &after) == 2 && bench->rows >= 1 && bench->columns >= 1;
+    return sscanf(text, "%dx%d%c", &bench->rows, &bench->columns, &after) == 2 && bench->rows >= 1 &&
+           bench->columns >= 1;
 }
 
-static int wrong(const char *problem, const char *value)
-{
+static int wrong(const char *problem, const char *value) {
     fprintf(stderr, "llmsweep: kernels: %s '%s'\n%s", problem, value, usage);
     return 2;
 }
 
-static void read_machine(struct kernel_bench_options *bench)
-{
+static void read_machine(struct kernel_bench_options *bench) {
     const struct topology_source source = {.no_devices = true};
     struct topology *topology;
     char error[256];
@@ -242,8 +234,7 @@ static void read_machine(struct kernel_bench_options *bench)
 }
 
 // 0 done, 1 a check failed, 2 wrong usage or input, 3 a file or memory could not be had.
-int command_kernels(int argc, char **argv)
-{
+int command_kernels(int argc, char **argv) {
     enum { ISA = 256, SEED, FORMAT, SHAPE, TOKENS, THREADS, CACHE, TIME, CSV, FILTER, HELP };
     static const struct option options[] = {{"list", no_argument, NULL, LIST},
                                             {"check", no_argument, NULL, CHECK},
@@ -260,9 +251,10 @@ int command_kernels(int argc, char **argv)
                                             {"csv", required_argument, NULL, CSV},
                                             {"help", no_argument, NULL, HELP},
                                             {0}};
-    struct request request = {.bench = {.rows = 2048, .columns = 2048, .threads = 1, .seed = 20, .sampler = sampler_defaults()},
-                              .tokens = {1, 8, 64},
-                              .token_count = 3};
+    struct request request = {
+        .bench = {.rows = 2048, .columns = 2048, .threads = 1, .seed = 20, .sampler = sampler_defaults()},
+        .tokens = {1, 8, 64},
+        .token_count = 3};
     request.bench.sampler.max_time = 1;
     enum isa isa;
     struct weight_format format;
@@ -272,14 +264,20 @@ int command_kernels(int argc, char **argv)
         switch (option) {
         case LIST:
         case CHECK:
-        case BENCH: request.action = (enum action)option; break;
-        case FILTER: request.filter = optarg; break;
+        case BENCH:
+            request.action = (enum action)option;
+            break;
+        case FILTER:
+            request.filter = optarg;
+            break;
         case ISA:
             if (isa_parse(optarg, &isa) != 0)
                 return wrong("unknown instruction set (known: scalar avx2 avx512 avx512vnni avx512bf16)", optarg);
             isa_limit(isa);
             break;
-        case SEED: request.bench.seed = strtoull(optarg, NULL, 10); break;
+        case SEED:
+            request.bench.seed = strtoull(optarg, NULL, 10);
+            break;
         case FORMAT:
             if (weight_format_parse(optarg, &format, reason, sizeof(reason)) != 0) {
                 fprintf(stderr, "llmsweep: kernels: %s\n", reason);
@@ -309,16 +307,27 @@ int command_kernels(int argc, char **argv)
             if (!(request.bench.sampler.max_time > 0) || *end != '\0')
                 return wrong("not a time in seconds:", optarg);
             break;
-        case CSV: request.csv = optarg; break;
+        case CSV:
+            request.csv = optarg;
+            break;
         case 'h':
-        case HELP: fputs(usage, stdout); return 0;
-        default: fputs(usage, stderr); return 2;
+        case HELP:
+            fputs(usage, stdout);
+            return 0;
+        default:
+            fputs(usage, stderr);
+            return 2;
         }
     if (optind < argc)
         return wrong("takes no argument besides its options:", argv[optind]);
     switch (request.action) {
-    case CHECK: return check_all(&request);
-    case BENCH: read_machine(&request.bench); return bench_all(&request);
-    default: list(&request); return 0;
+    case CHECK:
+        return check_all(&request);
+    case BENCH:
+        read_machine(&request.bench);
+        return bench_all(&request);
+    default:
+        list(&request);
+        return 0;
     }
 }

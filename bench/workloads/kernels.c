@@ -25,23 +25,22 @@ struct bench {
     int threads;
 };
 
-const char *kernel_bench_format(const struct kernel *kernel)
-{
+const char *kernel_bench_format(const struct kernel *kernel) {
     size_t count;
     const char *const *words = linear_formats(&count);
     for (size_t i = 0; i < count; i++) {
         struct weight_format format;
         char reason[256];
-        if (weight_format_parse(words[i], &format, reason, sizeof(reason)) == 0 && kernel_computes(kernel, &format, kernel->activation))
+        if (weight_format_parse(words[i], &format, reason, sizeof(reason)) == 0 &&
+            kernel_computes(kernel, &format, kernel->activation))
             return words[i];
     }
     return NULL;
 }
 
 // Bandwidth and the peak of the kernel's arithmetic, per second.
-static int measure_roof(const struct kernel *kernel, const struct kernel_bench_options *options, double bytes, double *bandwidth,
-                        double *peak, char *error, size_t error_size)
-{
+static int measure_roof(const struct kernel *kernel, const struct kernel_bench_options *options, double bytes,
+                        double *bandwidth, double *peak, char *error, size_t error_size) {
     struct roof_request request = {.threads = options->threads,
                                    .isa = (enum roof_isa)isa_current(),
                                    .peaks = true,
@@ -61,8 +60,7 @@ static int measure_roof(const struct kernel *kernel, const struct kernel_bench_o
 }
 
 // One thread's slice of the output rows: whole panels.
-static void run_slice(struct bench *bench, const struct packed_matrix *weights, int thread)
-{
+static void run_slice(struct bench *bench, const struct packed_matrix *weights, int thread) {
     const struct linear_problem *problem = &bench->problem;
     const int panels = (problem->rows + PACKED_PANEL_ROWS - 1) / PACKED_PANEL_ROWS;
     const int end = panels * (thread + 1) / bench->threads * PACKED_PANEL_ROWS;
@@ -80,8 +78,7 @@ static void run_slice(struct bench *bench, const struct packed_matrix *weights, 
         ((linear_function *)bench->kernel->function)(&call);
 }
 
-static int run(void *context, uint64_t repetitions)
-{
+static int run(void *context, uint64_t repetitions) {
     struct bench *bench = context;
     const size_t first = bench->next;
 #pragma omp parallel num_threads(bench->threads)
@@ -93,8 +90,7 @@ static int run(void *context, uint64_t repetitions)
     return 0;
 }
 
-static void bench_free(struct bench *bench)
-{
+static void bench_free(struct bench *bench) {
     for (size_t i = 1; bench->weights != NULL && i < bench->copies; i++)
         packed_free(bench->weights[i]);
     free(bench->weights);
@@ -103,8 +99,8 @@ static void bench_free(struct bench *bench)
     linear_problem_free(&bench->problem);
 }
 
-static int make_copies(struct bench *bench, const struct kernel_bench_options *options, char *error, size_t error_size)
-{
+static int make_copies(struct bench *bench, const struct kernel_bench_options *options, char *error,
+                       size_t error_size) {
     const double bytes = (double)packed_bytes(bench->problem.packed);
     size_t wanted = 1;
     if (options->cold) {
@@ -112,7 +108,8 @@ static int make_copies(struct bench *bench, const struct kernel_bench_options *o
         wanted = (size_t)(total / bytes) + 1;
         if (options->cache_bytes == 0 || total > (double)options->memory_bytes / 2 || wanted > COPIES_LIMIT) {
             snprintf(error, error_size,
-                     "cold weights need %.0f MB in copies of %.3g MB, more than four times the last-level cache; free memory is %.0f MB "
+                     "cold weights need %.0f MB in copies of %.3g MB, more than four times the last-level cache; free "
+                     "memory is %.0f MB "
                      "and at most %d copies are made (a larger --shape takes fewer)",
                      total / 1e6, bytes / 1e6, (double)options->memory_bytes / 1e6, COPIES_LIMIT);
             return -EINVAL;
@@ -130,8 +127,8 @@ static int make_copies(struct bench *bench, const struct kernel_bench_options *o
     return 0;
 }
 
-static int prepare(struct bench *bench, const struct kernel_bench_options *options, const char *word, char *error, size_t error_size)
-{
+static int prepare(struct bench *bench, const struct kernel_bench_options *options, const char *word, char *error,
+                   size_t error_size) {
     struct weight_format format;
     int status = weight_format_parse(word, &format, error, error_size);
     if (status == 0)
@@ -143,7 +140,8 @@ static int prepare(struct bench *bench, const struct kernel_bench_options *optio
         return -ENOTSUP;
     }
     snprintf(error, error_size, "no memory for %d × %d %s", options->rows, options->columns, word);
-    status = linear_problem_create(&format, options->rows, options->columns, options->tokens, false, options->seed, &bench->problem);
+    status = linear_problem_create(&format, options->rows, options->columns, options->tokens, false, options->seed,
+                                   &bench->problem);
     if (status == 0)
         status = packed_prepare(bench->problem.packed, bench->kernel->provider);
     if (status == 0)
@@ -157,9 +155,8 @@ static int prepare(struct bench *bench, const struct kernel_bench_options *optio
     return bench->y != NULL && bench->scratch != NULL ? 0 : -ENOMEM;
 }
 
-static void fill_result(const struct bench *bench, const struct sampler *sampler, uint64_t repetitions, const char *word,
-                        double bandwidth, double peak, struct kernel_bench_result *result)
-{
+static void fill_result(const struct bench *bench, const struct sampler *sampler, uint64_t repetitions,
+                        const char *word, double bandwidth, double peak, struct kernel_bench_result *result) {
     const struct linear_problem *problem = &bench->problem;
     const double each = 1.0 / (double)repetitions;
     const double operations = linear_problem_operations(problem, problem->m);
@@ -181,9 +178,8 @@ static void fill_result(const struct bench *bench, const struct sampler *sampler
     result->roof_fraction = fmax(memory_ns, arithmetic_ns) / result->ns.estimate;
 }
 
-int kernel_bench(const struct kernel *kernel, const struct kernel_bench_options *options, struct kernel_bench_result *result, char *error,
-                 size_t error_size)
-{
+int kernel_bench(const struct kernel *kernel, const struct kernel_bench_options *options,
+                 struct kernel_bench_result *result, char *error, size_t error_size) {
     if (kernel->op != OP_LINEAR) {
         snprintf(error, error_size, "%s: only linear kernels have a benchmark", kernel->name);
         return -ENOTSUP;
@@ -208,8 +204,8 @@ int kernel_bench(const struct kernel *kernel, const struct kernel_bench_options 
             snprintf(error, error_size, "%s: sampling failed: %s", kernel->name, strerror(-status));
     }
     if (status == 0)
-        status = measure_roof(kernel, options, linear_problem_bytes(&bench.problem, kernel, options->tokens), &bandwidth, &peak, error,
-                              error_size);
+        status = measure_roof(kernel, options, linear_problem_bytes(&bench.problem, kernel, options->tokens),
+                              &bandwidth, &peak, error, error_size);
     if (status == 0)
         fill_result(&bench, &sampler, repetitions, word, bandwidth, peak, result);
     sampler_free(&sampler);

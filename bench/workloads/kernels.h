@@ -20,21 +20,21 @@ struct kernel_bench_options {
 };
 
 struct kernel_bench_result {
-    char shape[64]; // "q4g32 2048x2048 m1"
+    char shape[64];           // "q4g32 2048x2048 m1"
     struct stats_interval ns; // of one call
     size_t samples;
     bool noisy;
-    double gops, gbs;           // 10⁹/s
-    double bandwidth;           // read, 10⁹ bytes/s: of a working set as large as the problem (hot), or of memory (cold)
-    double peak;                // 10⁹ operations/s of the arithmetic that the kernel's instruction set offers
-    bool memory_bound;          // the bandwidth is the lower of the two roofs
+    double gops, gbs;  // 10⁹/s
+    double bandwidth;  // read, 10⁹ bytes/s: of a working set as large as the problem (hot), or of memory (cold)
+    double peak;       // 10⁹ operations/s of the arithmetic that the kernel's instruction set offers
+    bool memory_bound; // the bandwidth is the lower of the two roofs
     double roof, roof_fraction; // in gbs where memory_bound, else in gops
 };
 
-// Times `kernel`, which the caller has checked, and right after it the roof. -ENOTSUP with a reason where it does not compute the format or the op has no benchmark,
-// -EINVAL for options out of range, -ENOMEM.
-int kernel_bench(const struct kernel *kernel, const struct kernel_bench_options *options, struct kernel_bench_result *result, char *error,
-                 size_t error_size);
+// Times `kernel`, which the caller has checked, and right after it the roof. -ENOTSUP with a reason where it does not
+// compute the format or the op has no benchmark, -EINVAL for options out of range, -ENOMEM.
+int kernel_bench(const struct kernel *kernel, const struct kernel_bench_options *options,
+                 struct kernel_bench_result *result, char *error, size_t error_size);
 // The first format word of linear_formats() that the kernel computes; NULL when none.
 const char *kernel_bench_format(const struct kernel *kernel);
 

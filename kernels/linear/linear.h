@@ -19,8 +19,7 @@ struct linear_scratch {
     float *totals;  // LINEAR_PASS·16, twice: sums that do not fit in registers
 };
 
-static inline struct linear_scratch linear_scratch(const struct linear_call *call)
-{
+static inline struct linear_scratch linear_scratch(const struct linear_call *call) {
     const size_t k = (size_t)call->weights->columns;
     uint8_t *at = (uint8_t *)call->scratch;
     struct linear_scratch scratch;
@@ -34,24 +33,16 @@ static inline struct linear_scratch linear_scratch(const struct linear_call *cal
     return scratch;
 }
 
-static inline int linear_minimum(int a, int b)
-{
-    return a < b ? a : b;
-}
+static inline int linear_minimum(int a, int b) { return a < b ? a : b; }
 
 // How many of the panel's rows the call wants.
-static inline int linear_panel_rows(const struct linear_call *call, int panel)
-{
+static inline int linear_panel_rows(const struct linear_call *call, int panel) {
     return linear_minimum(call->end - panel * PACKED_PANEL_ROWS, PACKED_PANEL_ROWS);
 }
 
-static inline int linear_panel_begin(const struct linear_call *call)
-{
-    return call->begin / PACKED_PANEL_ROWS;
-}
+static inline int linear_panel_begin(const struct linear_call *call) { return call->begin / PACKED_PANEL_ROWS; }
 
-static inline int linear_panel_end(const struct linear_call *call)
-{
+static inline int linear_panel_end(const struct linear_call *call) {
     return (call->end + PACKED_PANEL_ROWS - 1) / PACKED_PANEL_ROWS;
 }
 

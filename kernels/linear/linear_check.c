@@ -6,47 +6,47 @@
 #include <stdio.h>
 
 #define SCALES(q) q "g32", q "g64", q "g128", q "c"
-#define BOTH(q) SCALES(q), q "g32a", q "g64a", q "g128a", q "ca"
+#define BOTH(q)   SCALES(q), q "g32a", q "g64a", q "g128a", q "ca"
 #define STORES(w) w "+s50", w "+2:4", w "+4:8", w "+b16x4"
 #define SPARSE(q) STORES(q "g32"), STORES(q "g128a"), STORES(q "c")
 
-static const char *const formats[] = {"f32",      "bf16",     SCALES("q16"), BOTH("q8"),    BOTH("q6"),   BOTH("q5"),   BOTH("q4"),
-                                      BOTH("q3"), BOTH("q2"), STORES("f32"), STORES("bf16"), SPARSE("q8"), SPARSE("q4"), SPARSE("q2")};
+static const char *const formats[] = {"f32",          "bf16",       SCALES("q16"), BOTH("q8"),  BOTH("q6"),
+                                      BOTH("q5"),     BOTH("q4"),   BOTH("q3"),    BOTH("q2"),  STORES("f32"),
+                                      STORES("bf16"), SPARSE("q8"), SPARSE("q4"),  SPARSE("q2")};
 
-const char *const *linear_formats(size_t *count)
-{
+const char *const *linear_formats(size_t *count) {
     *count = sizeof(formats) / sizeof(formats[0]);
     return formats;
 }
 
 // Around the edges of panels of 16 rows; columns in units of the group; 97 tokens are one more than a pass.
-static const struct {
-    int rows, units, m;
-} shapes[] = {{1, 1, 9}, {15, 3, 97}, {16, 2, 64}, {17, 7, 33}, {50, 5, 17}};
+static const struct { int rows, units, m; } shapes[] = {{1, 1, 9}, {15, 3, 97}, {16, 2, 64}, {17, 7, 33}, {50, 5, 17}};
 static const int tokens[] = {1, 2, 3, 5, 7, 8, 9, 17, 33, 64, 97};
 
-static int check_format(const struct kernel *kernel, const char *word, const struct weight_format *format, uint64_t seed,
-                        uint64_t offset, size_t *comparisons, char *message, size_t message_size)
-{
+static int check_format(const struct kernel *kernel, const char *word, const struct weight_format *format,
+                        uint64_t seed, uint64_t offset, size_t *comparisons, char *message, size_t message_size) {
     char difference[256];
     for (size_t s = 0; s < sizeof(shapes) / sizeof(shapes[0]); s++) {
         const int columns = shapes[s].units * (format->group > 32 ? format->group : 32);
         struct linear_problem problem;
-        int status = linear_problem_create(format, shapes[s].rows, columns, shapes[s].m, true, seed + offset + s, &problem);
+        int status =
+            linear_problem_create(format, shapes[s].rows, columns, shapes[s].m, true, seed + offset + s, &problem);
         if (status == 0)
             status = linear_problem_expect(&problem);
         if (status == 0)
             status = packed_prepare(problem.packed, kernel->provider);
         if (status != 0) {
-            snprintf(message, message_size, "%s: cannot set up %s, %d × %d", kernel->name, word, shapes[s].rows, columns);
+            snprintf(message, message_size, "%s: cannot set up %s, %d × %d", kernel->name, word, shapes[s].rows,
+                     columns);
             return status;
         }
         for (size_t t = 0; t < sizeof(tokens) / sizeof(tokens[0]) && tokens[t] <= shapes[s].m && status == 0; t++) {
             const int slices = 1 + (int)(t % 3);
             status = linear_problem_check(&problem, kernel, tokens[t], slices, difference, sizeof(difference));
             if (status != 0)
-                snprintf(message, message_size, "%s: %s, %d rows × %d columns, %d tokens, %d slices, seed %llu: %s", kernel->name,
-                         word, shapes[s].rows, columns, tokens[t], slices, (unsigned long long)seed, difference);
+                snprintf(message, message_size, "%s: %s, %d rows × %d columns, %d tokens, %d slices, seed %llu: %s",
+                         kernel->name, word, shapes[s].rows, columns, tokens[t], slices, (unsigned long long)seed,
+                         difference);
             else
                 (*comparisons)++;
         }
@@ -57,8 +57,8 @@ static int check_format(const struct kernel *kernel, const char *word, const str
     return 0;
 }
 
-int linear_check_kernel(const struct kernel *kernel, uint64_t seed, size_t *comparisons, char *message, size_t message_size)
-{
+int linear_check_kernel(const struct kernel *kernel, uint64_t seed, size_t *comparisons, char *message,
+                        size_t message_size) {
     *comparisons = 0;
     if (kernel->isa > isa_detect()) {
         snprintf(message, message_size, "%s: this CPU has no %s", kernel->name, isa_name(kernel->isa));
@@ -74,7 +74,8 @@ int linear_check_kernel(const struct kernel *kernel, uint64_t seed, size_t *comp
         }
         if (!kernel_computes(kernel, &format, kernel->activation))
             continue;
-        const int checked = check_format(kernel, formats[f], &format, seed, 1000 * f, comparisons, message, message_size);
+        const int checked =
+            check_format(kernel, formats[f], &format, seed, 1000 * f, comparisons, message, message_size);
         if (checked != 0)
             return checked;
     }

@@ -4,8 +4,7 @@
 
 #include <string.h>
 
-static void read_tile(struct panel_reader *reader, float values[TILE_COLUMNS][PACKED_PANEL_ROWS])
-{
+static void read_tile(struct panel_reader *reader, float values[TILE_COLUMNS][PACKED_PANEL_ROWS]) {
     if (reader->packed->format.type != WEIGHT_QUANTIZED) {
         panel_next_floats(reader, values);
         return;
@@ -23,8 +22,7 @@ static void read_tile(struct panel_reader *reader, float values[TILE_COLUMNS][PA
 }
 
 // Tokens [token0, token0 + tokens) of one panel.
-static void run_panel(const struct linear_call *call, int panel, int token0, int tokens)
-{
+static void run_panel(const struct linear_call *call, int panel, int token0, int tokens) {
     const struct packed_matrix *weights = call->weights;
     float(*totals)[PACKED_PANEL_ROWS] = (float(*)[PACKED_PANEL_ROWS])(void *)linear_scratch(call).totals;
     memset(totals, 0, (size_t)tokens * sizeof(totals[0]));
@@ -49,8 +47,7 @@ static void run_panel(const struct linear_call *call, int panel, int token0, int
         memcpy(call->y + (size_t)(token0 + i) * call->y_stride + (size_t)panel * PACKED_PANEL_ROWS, totals[i], bytes);
 }
 
-static void linear(const struct linear_call *call)
-{
+static void linear(const struct linear_call *call) {
     for (int token0 = 0; token0 < call->m; token0 += LINEAR_PASS) {
         for (int panel = linear_panel_begin(call); panel < linear_panel_end(call); panel++)
             run_panel(call, panel, token0, linear_minimum(call->m - token0, LINEAR_PASS));

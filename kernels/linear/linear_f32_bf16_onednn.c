@@ -8,8 +8,7 @@
 
 enum { PASS = 2 * LINEAR_PASS }; // bf16 where other kernels keep f32
 
-static void linear(const struct linear_call *call)
-{
+static void linear(const struct linear_call *call) {
     const int k = call->weights->columns;
     assert(call->weights->row_major != NULL);
     const uint16_t *weights = (const uint16_t *)call->weights->row_major + (size_t)call->begin * (size_t)k;

@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: MIT
 #include "kernels/linear/simd_avx2.h"
 
-#define WEIGHT_TYPE WEIGHT_F32
-#define BITS 32
-#define STORE STORE_DENSE
-#define IN_PLACE 1
+#define WEIGHT_TYPE                 WEIGHT_F32
+#define BITS                        32
+#define STORE                       STORE_DENSE
+#define IN_PLACE                    1
 #define NEXT_FLOATS(source, buffer) next_f32(source, buffer)
 #include "kernels/linear/linear_f32_simd.h"
 
-void linear_f32_expanded_dense_avx2(const struct linear_block *block, const float *panel)
-{
-    expanded(block, panel);
-}
+void linear_f32_expanded_dense_avx2(const struct linear_block *block, const float *panel) { expanded(block, panel); }
 
-LINEAR_F32_KERNEL(linear_f32_f32_avx2, ISA_AVX2, "f32: 16 rows × 1 column a vector; bound by reading weights at few tokens, by multiply-adds at many");
+LINEAR_F32_KERNEL(linear_f32_f32_avx2, ISA_AVX2,
+                  "f32: 16 rows × 1 column a vector; bound by reading weights at few tokens, by multiply-adds at many");

@@ -5,12 +5,12 @@
 
 #include <assert.h>
 
-static void linear(const struct linear_call *call)
-{
+static void linear(const struct linear_call *call) {
     const int k = call->weights->columns;
     assert(call->weights->row_major != NULL);
     const float *weights = (const float *)call->weights->row_major + (size_t)call->begin * (size_t)k;
-    onednn_matmul(false, call->m, call->end - call->begin, k, call->x, call->x_stride, weights, call->y + call->begin, call->y_stride);
+    onednn_matmul(false, call->m, call->end - call->begin, k, call->x, call->x_stride, weights, call->y + call->begin,
+                  call->y_stride);
 }
 
 const struct kernel linear_f32_f32_onednn = {

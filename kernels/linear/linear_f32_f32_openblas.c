@@ -7,8 +7,7 @@
 #include <assert.h>
 #include <omp.h>
 
-static void linear(const struct linear_call *call)
-{
+static void linear(const struct linear_call *call) {
     const int k = call->weights->columns, n = call->end - call->begin;
     assert(call->weights->row_major != NULL);
     const float *weights = (const float *)call->weights->row_major + (size_t)call->begin * (size_t)k;
@@ -17,7 +16,8 @@ static void linear(const struct linear_call *call)
     if (call->m == 1)
         blas_sgemv(n, k, weights, k, call->x, call->y + call->begin);
     else
-        blas_sgemm(false, true, call->m, n, k, 1, call->x, (int)call->x_stride, weights, k, 0, call->y + call->begin, (int)call->y_stride);
+        blas_sgemm(false, true, call->m, n, k, 1, call->x, (int)call->x_stride, weights, k, 0, call->y + call->begin,
+                   (int)call->y_stride);
     omp_set_num_threads(threads);
 }
 

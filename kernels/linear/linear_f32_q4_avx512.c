@@ -2,11 +2,10 @@
 #include "kernels/linear/simd_avx512.h"
 
 #define WEIGHT_TYPE WEIGHT_QUANTIZED
-#define BITS 4
-#define STORE STORE_DENSE
-#define IN_PLACE 0
-static inline __attribute__((always_inline)) const float *next_floats(struct source *source, float *buffer)
-{
+#define BITS        4
+#define STORE       STORE_DENSE
+#define IN_PLACE    0
+static inline __attribute__((always_inline)) const float *next_floats(struct source *source, float *buffer) {
     _Alignas(64) uint8_t bytes[TILE_CODES];
     const uint8_t *codes = next_planes(source, BITS, bytes);
     codes_to_floats(source, codes, __builtin_popcount(source->present), buffer);

@@ -10,8 +10,8 @@
 
 enum { BLOCKED = STORE == STORE_BLOCK, QUANTIZED = WEIGHT_TYPE == WEIGHT_QUANTIZED };
 
-static inline __attribute__((always_inline)) void multiply_chunk(int width, const float *weights, const float *x, vfloat part[][VECTORS])
-{
+static inline __attribute__((always_inline)) void multiply_chunk(int width, const float *weights, const float *x,
+                                                                 vfloat part[][VECTORS]) {
 #pragma GCC unroll 4
     for (int column = 0; column < CHUNK_COLUMNS; column++) {
         vfloat w[VECTORS];
@@ -28,9 +28,8 @@ static inline __attribute__((always_inline)) void multiply_chunk(int width, cons
     }
 }
 
-static inline __attribute__((always_inline)) void multiply_tile(int width, const struct source *source, const float *weights,
-                                                                const float *x, vfloat part[][VECTORS])
-{
+static inline __attribute__((always_inline)) void
+multiply_tile(int width, const struct source *source, const float *weights, const float *x, vfloat part[][VECTORS]) {
     if (!BLOCKED) {
         for (int chunk = 0; chunk < TILE_CHUNKS; chunk++)
             multiply_chunk(width, weights + CHUNK_CODES * chunk, x + CHUNK_COLUMNS * chunk * width, part);
@@ -43,8 +42,7 @@ static inline __attribute__((always_inline)) void multiply_tile(int width, const
     }
 }
 
-static inline __attribute__((always_inline)) vfloat read_scales(const struct linear_block *block, int group, int v)
-{
+static inline __attribute__((always_inline)) vfloat read_scales(const struct linear_block *block, int group, int v) {
     const int at = group * PACKED_PANEL_ROWS + LANES * v;
     if (block->weights->format.bits == 16)
         return vfloat_load((const float *)(const void *)block->panel.scales + at);
@@ -52,9 +50,8 @@ static inline __attribute__((always_inline)) vfloat read_scales(const struct lin
 }
 
 // `width` tokens, a constant. `in_place`: the panel is `expanded`, or is f32 itself.
-static inline __attribute__((always_inline)) void block_body(int width, bool in_place, bool quantized, const struct linear_block *block,
-                                                             const float *expanded)
-{
+static inline __attribute__((always_inline)) void block_body(int width, bool in_place, bool quantized,
+                                                             const struct linear_block *block, const float *expanded) {
     struct source source = source_open(block, expanded);
     const float *x = (const float *)block->x;
     _Alignas(64) float buffer[TILE_CODES];
@@ -83,7 +80,8 @@ static inline __attribute__((always_inline)) void block_body(int width, bool in_
                 const vfloat scale = quantized ? read_scales(block, group, v) : vfloat_zero();
 #pragma GCC unroll 12
                 for (int i = 0; i < width; i++)
-                    total[i][v] = quantized ? vfloat_fma(scale, part[i][v], total[i][v]) : vfloat_add(total[i][v], part[i][v]);
+                    total[i][v] =
+                        quantized ? vfloat_fma(scale, part[i][v], total[i][v]) : vfloat_add(total[i][v], part[i][v]);
             }
         }
     }
@@ -105,49 +103,41 @@ void EXPANDED_NAME(dense)(const struct linear_block *block, const float *panel);
 void EXPANDED_NAME(block)(const struct linear_block *block, const float *panel);
 
 #if IN_PLACE
-#define EXPANDED_CASE(w)                             \
-    case w:                                          \
-        if (quantized)                               \
-            block_body(w, true, true, block, panel); \
-        else                                         \
-            block_body(w, true, false, block, panel); \
+#define EXPANDED_CASE(w)                                                                                               \
+    case w:                                                                                                            \
+        if (quantized)                                                                                                 \
+            block_body(w, true, true, block, panel);                                                                   \
+        else                                                                                                           \
+            block_body(w, true, false, block, panel);                                                                  \
         break;
-static inline void expanded(const struct linear_block *block, const float *panel)
-{
+static inline void expanded(const struct linear_block *block, const float *panel) {
     const bool quantized = block->weights->format.type == WEIGHT_QUANTIZED;
-    switch (block->width) {
-        F32_WIDTHS(EXPANDED_CASE)
-    }
+    switch (block->width) { F32_WIDTHS(EXPANDED_CASE) }
 }
 #endif
 
 // A block against a panel as it is stored.
-static void direct(const struct linear_block *block)
-{
+static void direct(const struct linear_block *block) {
 #if IN_PLACE
     expanded(block, NULL);
 #else
-#define DIRECT_CASE(w)                                            \
-    case w:                                                       \
-        if (w <= F32_DIRECT)                                      \
-            block_body(w, false, QUANTIZED, block, NULL);         \
+#define DIRECT_CASE(w)                                                                                                 \
+    case w:                                                                                                            \
+        if (w <= F32_DIRECT)                                                                                           \
+            block_body(w, false, QUANTIZED, block, NULL);                                                              \
         break;
-    switch (block->width) {
-        F32_WIDTHS(DIRECT_CASE)
-    }
+    switch (block->width) { F32_WIDTHS(DIRECT_CASE) }
 #endif
 }
 
-static void from_expanded(const struct linear_block *block, const float *panel)
-{
+static void from_expanded(const struct linear_block *block, const float *panel) {
     if (BLOCKED)
         EXPANDED_NAME(block)(block, panel);
     else
         EXPANDED_NAME(dense)(block, panel);
 }
 
-static void expand(const struct linear_block *block, float *panel)
-{
+static void expand(const struct linear_block *block, float *panel) {
     struct source source = source_open(block, NULL);
     for (int group = 0; group < block->weights->groups; group++) {
         source_group(&source, block, group);
@@ -158,18 +148,16 @@ static void expand(const struct linear_block *block, float *panel)
     }
 }
 
-static int compiled_width(int tokens)
-{
-#define WIDTH_AT_LEAST(w)  \
-    if (tokens <= w)       \
+static int compiled_width(int tokens) {
+#define WIDTH_AT_LEAST(w)                                                                                              \
+    if (tokens <= w)                                                                                                   \
         return w;
     F32_WIDTHS(WIDTH_AT_LEAST)
     return F32_BLOCK;
 }
 
 // Tokens [token0, token0 + tokens), tokens ≤ LINEAR_PASS.
-static void run_pass(const struct linear_call *call, int token0, int tokens)
-{
+static void run_pass(const struct linear_call *call, int token0, int tokens) {
     const struct packed_matrix *weights = call->weights;
     const struct linear_scratch scratch = linear_scratch(call);
     const int count = (tokens + F32_BLOCK - 1) / F32_BLOCK;
@@ -181,8 +169,11 @@ static void run_pass(const struct linear_call *call, int token0, int tokens)
         const int width = compiled_width(here);
         if (width > 1)
             interleave(interleaved, x, call->x_stride, here, width, weights->columns);
-        blocks[b] = (struct linear_block){
-            .weights = weights, .width = width, .x = width > 1 ? interleaved : x, .y_stride = call->y_stride, .tokens = here};
+        blocks[b] = (struct linear_block){.weights = weights,
+                                          .width = width,
+                                          .x = width > 1 ? interleaved : x,
+                                          .y_stride = call->y_stride,
+                                          .tokens = here};
     }
     for (int panel = linear_panel_begin(call); panel < linear_panel_end(call); panel++) {
         for (int b = 0; b < count; b++) {
@@ -201,21 +192,20 @@ static void run_pass(const struct linear_call *call, int token0, int tokens)
     }
 }
 
-static void linear(const struct linear_call *call)
-{
+static void linear(const struct linear_call *call) {
     for (int token0 = 0; token0 < call->m; token0 += LINEAR_PASS)
         run_pass(call, token0, linear_minimum(call->m - token0, LINEAR_PASS));
 }
 
-#define LINEAR_F32_KERNEL(symbol, step, bound)    \
-    const struct kernel symbol = {                \
-        .name = #symbol,                          \
-        .op = OP_LINEAR,                          \
-        .isa = step,                              \
-        .activation = ACTIVATION_F32,             \
-        .weight_type = WEIGHT_TYPE,               \
-        .bits = BITS,                             \
-        .store = STORE,                           \
-        .layout = bound,                          \
-        .function = (void (*)(void))linear,       \
+#define LINEAR_F32_KERNEL(symbol, step, bound)                                                                         \
+    const struct kernel symbol = {                                                                                     \
+        .name = #symbol,                                                                                               \
+        .op = OP_LINEAR,                                                                                               \
+        .isa = step,                                                                                                   \
+        .activation = ACTIVATION_F32,                                                                                  \
+        .weight_type = WEIGHT_TYPE,                                                                                    \
+        .bits = BITS,                                                                                                  \
+        .store = STORE,                                                                                                \
+        .layout = bound,                                                                                               \
+        .function = (void (*)(void))linear,                                                                            \
     }

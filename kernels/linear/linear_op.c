@@ -13,31 +13,22 @@
 enum { X_PADDING = 16 };
 
 // splitmix64 (Steele, Lea, Flood 2014).
-static uint64_t draw(uint64_t *state)
-{
+static uint64_t draw(uint64_t *state) {
     uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);
     z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
     z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
     return z ^ z >> 31;
 }
 
-static double draw_unit(uint64_t *state)
-{
-    return (double)(draw(state) >> 11) * 0x1p-53;
-}
+static double draw_unit(uint64_t *state) { return (double)(draw(state) >> 11) * 0x1p-53; }
 
-static int draw_between(uint64_t *state, int low, int high)
-{
+static int draw_between(uint64_t *state, int low, int high) {
     return low + (int)(draw(state) % (uint64_t)(high - low + 1));
 }
 
-static void *allocate(size_t count, size_t size)
-{
-    return aligned_alloc(64, (count * size + 127) / 64 * 64);
-}
+static void *allocate(size_t count, size_t size) { return aligned_alloc(64, (count * size + 127) / 64 * 64); }
 
-static void draw_mask(struct linear_problem *problem, bool uneven, uint64_t *state)
-{
+static void draw_mask(struct linear_problem *problem, bool uneven, uint64_t *state) {
     const struct weight_format *format = &problem->format;
     for (int row = 0; row < problem->rows; row++) {
         for (int column = 0; column < problem->columns; column++) {
@@ -56,8 +47,7 @@ static void draw_mask(struct linear_problem *problem, bool uneven, uint64_t *sta
     }
 }
 
-static int draw_quantized(struct linear_problem *problem, uint64_t *state)
-{
+static int draw_quantized(struct linear_problem *problem, uint64_t *state) {
     const struct weight_format *format = &problem->format;
     struct quantized_matrix *quantized = &problem->quantized;
     const int group = format->group > 0 ? format->group : problem->columns;
@@ -85,8 +75,7 @@ static int draw_quantized(struct linear_problem *problem, uint64_t *state)
     return 0;
 }
 
-static int draw_x(struct linear_problem *problem, uint64_t *state)
-{
+static int draw_x(struct linear_problem *problem, uint64_t *state) {
     problem->x_stride = (size_t)problem->columns + X_PADDING;
     problem->x = allocate((size_t)problem->m * problem->x_stride, sizeof(float));
     if (problem->x == NULL)
@@ -110,16 +99,14 @@ static int draw_x(struct linear_problem *problem, uint64_t *state)
     return 0;
 }
 
-static void draw_floats(struct linear_problem *problem, uint64_t *state)
-{
+static void draw_floats(struct linear_problem *problem, uint64_t *state) {
     const size_t count = (size_t)problem->rows * (size_t)problem->columns;
     for (size_t i = 0; i < count; i++)
         problem->weights[i] = (float)((draw_unit(state) - draw_unit(state)) / 8);
 }
 
 int linear_problem_create(const struct weight_format *format, int rows, int columns, int m, bool uneven, uint64_t seed,
-                          struct linear_problem *problem)
-{
+                          struct linear_problem *problem) {
     uint64_t state = seed;
     char reason[160];
     *problem = (struct linear_problem){.format = *format, .rows = rows, .columns = columns, .m = m};
@@ -141,16 +128,16 @@ int linear_problem_create(const struct weight_format *format, int rows, int colu
     if (status == 0)
         status = draw_x(problem, &state);
     if (status == 0)
-        status = packed_create(format, rows, columns, problem->weights, format->type == WEIGHT_QUANTIZED ? &problem->quantized : NULL,
-                               problem->mask, &problem->packed);
+        status = packed_create(format, rows, columns, problem->weights,
+                               format->type == WEIGHT_QUANTIZED ? &problem->quantized : NULL, problem->mask,
+                               &problem->packed);
 out:
     if (status != 0)
         linear_problem_free(problem);
     return status;
 }
 
-void linear_problem_free(struct linear_problem *problem)
-{
+void linear_problem_free(struct linear_problem *problem) {
     packed_free(problem->packed);
     free(problem->quantized.codes);
     free(problem->quantized.scales);
@@ -167,8 +154,7 @@ void linear_problem_free(struct linear_problem *problem)
 }
 
 // The weight as the format holds it, from what was given to the packer: the reference owes nothing to the packed layout.
-static double true_weight(const struct linear_problem *problem, int row, int column, int *code, double *scale)
-{
+static double true_weight(const struct linear_problem *problem, int row, int column, int *code, double *scale) {
     const struct weight_format *format = &problem->format;
     const size_t at = (size_t)row * (size_t)problem->columns + (size_t)column;
     const bool absent = problem->mask != NULL && !problem->mask[at];
@@ -184,8 +170,8 @@ static double true_weight(const struct linear_problem *problem, int row, int col
     return *code * *scale;
 }
 
-static void expect_output(struct linear_problem *problem, const double *weights, const int *codes, const double *scales, int i, int row)
-{
+static void expect_output(struct linear_problem *problem, const double *weights, const int *codes, const double *scales,
+                          int i, int row) {
     const int group = problem->format.group > 0 ? problem->format.group : problem->columns;
     const size_t at = (size_t)i * (size_t)problem->rows + (size_t)row;
     const float *x = problem->x + (size_t)i * problem->x_stride;
@@ -211,8 +197,7 @@ static void expect_output(struct linear_problem *problem, const double *weights,
     problem->magnitude[ACTIVATION_Q8][at] = magnitude * problem->x_codes.scales[i];
 }
 
-int linear_problem_expect(struct linear_problem *problem)
-{
+int linear_problem_expect(struct linear_problem *problem) {
     const size_t count = (size_t)problem->m * (size_t)problem->rows, k = (size_t)problem->columns;
     for (int activation = 0; activation < 2; activation++) {
         problem->expected[activation] = allocate(count, sizeof(double));
@@ -238,13 +223,11 @@ out:
     return status;
 }
 
-double linear_problem_operations(const struct linear_problem *problem, int m)
-{
+double linear_problem_operations(const struct linear_problem *problem, int m) {
     return 2.0 * (double)packed_present(problem->packed) * m;
 }
 
-double linear_problem_bytes(const struct linear_problem *problem, const struct kernel *kernel, int m)
-{
+double linear_problem_bytes(const struct linear_problem *problem, const struct kernel *kernel, int m) {
     const double k = problem->columns;
     const double x = kernel->activation == ACTIVATION_Q8 ? k + 4 + k / TILE_COLUMNS * 4 : 4 * k;
     return (double)packed_bytes(problem->packed) + m * (x + 4.0 * problem->rows);
@@ -252,8 +235,7 @@ double linear_problem_bytes(const struct linear_problem *problem, const struct k
 
 // How far a kernel may be from the reference, per unit of the sum of magnitudes: roundings in a chain × 2⁻²⁴ (Higham, Accuracy and
 // Stability of Numerical Algorithms, equation 3.5).
-static double tolerance(const struct linear_problem *problem, const struct kernel *kernel)
-{
+static double tolerance(const struct linear_problem *problem, const struct kernel *kernel) {
     const double unit = 0x1p-24;
     const int group = problem->format.group > 0 ? problem->format.group : problem->columns;
     if (kernel->provider != PROVIDER_OWN) {
@@ -270,9 +252,8 @@ static double tolerance(const struct linear_problem *problem, const struct kerne
 enum { CANARIES = 16 };
 static const float canary = -7777.25f;
 
-static int compare(const struct linear_problem *problem, const struct kernel *kernel, int m, const float *y, size_t stride,
-                   char *message, size_t message_size)
-{
+static int compare(const struct linear_problem *problem, const struct kernel *kernel, int m, const float *y,
+                   size_t stride, char *message, size_t message_size) {
     const double relative = tolerance(problem, kernel);
     for (int i = 0; i < m; i++) {
         for (size_t row = 0; row < stride; row++) {
@@ -287,8 +268,9 @@ static int compare(const struct linear_problem *problem, const struct kernel *ke
             const double want = problem->expected[kernel->activation][at];
             const double allowed = relative * problem->magnitude[kernel->activation][at] + 0x1p-140;
             if (!(fabs(got - want) <= allowed)) {
-                snprintf(message, message_size, "y[%d][%zu] is %.9g, the reference says %.9g (error %.3g, tolerance %.3g)", i, row, got,
-                         want, fabs(got - want), allowed);
+                snprintf(message, message_size,
+                         "y[%d][%zu] is %.9g, the reference says %.9g (error %.3g, tolerance %.3g)", i, row, got, want,
+                         fabs(got - want), allowed);
                 return -EIO;
             }
         }
@@ -296,9 +278,8 @@ static int compare(const struct linear_problem *problem, const struct kernel *ke
     return 0;
 }
 
-int linear_problem_check(const struct linear_problem *problem, const struct kernel *kernel, int m, int slices, char *message,
-                         size_t message_size)
-{
+int linear_problem_check(const struct linear_problem *problem, const struct kernel *kernel, int m, int slices,
+                         char *message, size_t message_size) {
     const size_t stride = (size_t)problem->rows + CANARIES, count = (size_t)m * stride;
     const size_t scratch_bytes = linear_scratch_bytes(problem->rows, problem->columns, m);
     float *y = allocate(count, sizeof(float));

@@ -33,14 +33,16 @@ double linear_problem_operations(const struct linear_problem *problem, int m);
 // Bytes that one call with m tokens has to move: the weights, the activations and the outputs, each once.
 double linear_problem_bytes(const struct linear_problem *problem, const struct kernel *kernel, int m);
 
-// To be called after packed_prepare() for the kernel's provider. Runs `kernel` on the first m tokens in `slices` slices of output rows, and compares. Also fails when it writes outside of a slice or
-// of its scratch. -EIO with the first difference, -ENOMEM.
-int linear_problem_check(const struct linear_problem *problem, const struct kernel *kernel, int m, int slices, char *message,
-                         size_t message_size);
+// Runs `kernel` on the first m tokens in `slices` slices of output rows, and compares. Also fails when it writes
+// outside of a slice or of its scratch. To be called after packed_prepare() for the kernel's provider. -EIO with the
+// first difference, -ENOMEM.
+int linear_problem_check(const struct linear_problem *problem, const struct kernel *kernel, int m, int slices,
+                         char *message, size_t message_size);
 
 // Checks a kernel on every format that it computes, over shapes around the edges of its tiles. -EIO with the case, the seed and the first
 // difference; 0 and the number of comparisons. -EINVAL when the kernel is above isa_detect(): it cannot run here.
-int linear_check_kernel(const struct kernel *kernel, uint64_t seed, size_t *comparisons, char *message, size_t message_size);
+int linear_check_kernel(const struct kernel *kernel, uint64_t seed, size_t *comparisons, char *message,
+                        size_t message_size);
 
 // The words of all formats that the linear op knows, sparse ones with an example ratio.
 const char *const *linear_formats(size_t *count);

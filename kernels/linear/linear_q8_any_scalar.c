@@ -5,8 +5,7 @@
 #include <string.h>
 
 // Tokens [token0, token0 + tokens) of one panel.
-static void run_panel(const struct linear_call *call, int panel, int token0, int tokens)
-{
+static void run_panel(const struct linear_call *call, int panel, int token0, int tokens) {
     const struct packed_matrix *weights = call->weights;
     const struct quantized_rows *x = call->x_codes;
     float(*totals)[PACKED_PANEL_ROWS] = (float(*)[PACKED_PANEL_ROWS])(void *)linear_scratch(call).totals;
@@ -41,8 +40,7 @@ static void run_panel(const struct linear_call *call, int panel, int token0, int
     }
 }
 
-static void linear(const struct linear_call *call)
-{
+static void linear(const struct linear_call *call) {
     for (int token0 = 0; token0 < call->m; token0 += LINEAR_PASS) {
         for (int panel = linear_panel_begin(call); panel < linear_panel_end(call); panel++)
             run_panel(call, panel, token0, linear_minimum(call->m - token0, LINEAR_PASS));

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 #include "kernels/linear/simd_avx512.h"
 
-#define BITS 2
-#define STORE STORE_BITMASK
-#define IN_PLACE 0
+#define BITS                       2
+#define STORE                      STORE_BITMASK
+#define IN_PLACE                   0
 #define NEXT_CODES(source, buffer) next_bitmask(source, BITS, buffer)
 #include "kernels/linear/linear_q8_simd.h"
 
-LINEAR_Q8_KERNEL(linear_q8_q2bitmask_avx512vnni, ISA_AVX512VNNI, "q2: a mask a chunk, then the present codes; bound by reading weights at few tokens, by integer dot products at many");
+LINEAR_Q8_KERNEL(linear_q8_q2bitmask_avx512vnni, ISA_AVX512VNNI,
+                 "q2: a mask a chunk, then the present codes; bound by reading weights at few tokens, by integer dot "
+                 "products at many");

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 #include "kernels/linear/simd_avx512.h"
 
-#define BITS 4
-#define STORE STORE_DENSE
-#define IN_PLACE 0
+#define BITS                       4
+#define STORE                      STORE_DENSE
+#define IN_PLACE                   0
 #define NEXT_CODES(source, buffer) next_planes(source, BITS, buffer)
 #include "kernels/linear/linear_q8_simd.h"
 
-LINEAR_Q8_KERNEL(linear_q8_q4_avx512vnni, ISA_AVX512VNNI, "q4: nibbles; bound by reading weights at few tokens, by integer dot products at many");
+LINEAR_Q8_KERNEL(linear_q8_q4_avx512vnni, ISA_AVX512VNNI,
+                 "q4: nibbles; bound by reading weights at few tokens, by integer dot products at many");

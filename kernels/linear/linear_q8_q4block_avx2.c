@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 #include "kernels/linear/simd_avx2.h"
 
-#define BITS 4
-#define STORE STORE_BLOCK
-#define IN_PLACE 0
+#define BITS                       4
+#define STORE                      STORE_BLOCK
+#define IN_PLACE                   0
 #define NEXT_CODES(source, buffer) next_blocks(source, BITS, buffer)
 #include "kernels/linear/linear_q8_simd.h"
 
-LINEAR_Q8_KERNEL(linear_q8_q4block_avx2, ISA_AVX2, "q4: chunks of 16 rows × 4 columns; skips the absent; bound by reading weights at few tokens, by integer dot products at many");
+LINEAR_Q8_KERNEL(linear_q8_q4block_avx2, ISA_AVX2,
+                 "q4: chunks of 16 rows × 4 columns; skips the absent; bound by reading weights at few tokens, by "
+                 "integer dot products at many");

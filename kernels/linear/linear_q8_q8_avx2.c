@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: MIT
 #include "kernels/linear/simd_avx2.h"
 
-#define BITS 8
-#define STORE STORE_DENSE
-#define IN_PLACE 1
+#define BITS                       8
+#define STORE                      STORE_DENSE
+#define IN_PLACE                   1
 #define NEXT_CODES(source, buffer) next_planes(source, BITS, buffer)
 #include "kernels/linear/linear_q8_simd.h"
 
-void linear_q8_expanded_dense_avx2(const struct linear_block *block, const uint8_t *panel)
-{
-    expanded(block, panel);
-}
+void linear_q8_expanded_dense_avx2(const struct linear_block *block, const uint8_t *panel) { expanded(block, panel); }
 
-LINEAR_Q8_KERNEL(linear_q8_q8_avx2, ISA_AVX2, "q8: bytes; bound by reading weights at few tokens, by integer dot products at many");
+LINEAR_Q8_KERNEL(linear_q8_q8_avx2, ISA_AVX2,
+                 "q8: bytes; bound by reading weights at few tokens, by integer dot products at many");

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: MIT
 #include "kernels/linear/simd_avx512.h"
 
-#define BITS 8
-#define STORE STORE_BLOCK
-#define IN_PLACE 1
+#define BITS                       8
+#define STORE                      STORE_BLOCK
+#define IN_PLACE                   1
 #define NEXT_CODES(source, buffer) next_blocks(source, BITS, buffer)
 #include "kernels/linear/linear_q8_simd.h"
 
-void linear_q8_expanded_block_avx512vnni(const struct linear_block *block, const uint8_t *panel)
-{
+void linear_q8_expanded_block_avx512vnni(const struct linear_block *block, const uint8_t *panel) {
     expanded(block, panel);
 }
 
-LINEAR_Q8_KERNEL(linear_q8_q8block_avx512vnni, ISA_AVX512VNNI, "q8: chunks of 16 rows × 4 columns; skips the absent; bound by reading weights at few tokens, by integer dot products at many");
+LINEAR_Q8_KERNEL(linear_q8_q8block_avx512vnni, ISA_AVX512VNNI,
+                 "q8: chunks of 16 rows × 4 columns; skips the absent; bound by reading weights at few tokens, by "
+                 "integer dot products at many");

@@ -16,9 +16,8 @@ struct group_sums {
     vint ones[Q8_BLOCK]; // block store: Σx of the chunks that are present
 };
 
-static inline __attribute__((always_inline)) void multiply_chunk(int width, int bits, int part, const uint8_t *codes, const int32_t *x,
-                                                                 struct group_sums *sums)
-{
+static inline __attribute__((always_inline)) void multiply_chunk(int width, int bits, int part, const uint8_t *codes,
+                                                                 const int32_t *x, struct group_sums *sums) {
     vint w[VECTORS];
 #pragma GCC unroll 2
     for (int v = 0; v < VECTORS; v++)
@@ -34,9 +33,9 @@ static inline __attribute__((always_inline)) void multiply_chunk(int width, int 
     }
 }
 
-static inline __attribute__((always_inline)) void multiply_tile(int width, int bits, const struct source *source, const uint8_t *codes,
-                                                                const int32_t *x, struct group_sums *sums)
-{
+static inline __attribute__((always_inline)) void multiply_tile(int width, int bits, const struct source *source,
+                                                                const uint8_t *codes, const int32_t *x,
+                                                                struct group_sums *sums) {
     if (!BLOCKED) {
 #pragma GCC unroll 8
         for (int chunk = 0; chunk < TILE_CHUNKS; chunk++)
@@ -49,8 +48,7 @@ static inline __attribute__((always_inline)) void multiply_tile(int width, int b
     }
 }
 
-static inline __attribute__((always_inline)) void group_begin(int width, struct group_sums *sums)
-{
+static inline __attribute__((always_inline)) void group_begin(int width, struct group_sums *sums) {
 #pragma GCC unroll 12
     for (int i = 0; i < width; i++) {
 #pragma GCC unroll 2
@@ -64,9 +62,8 @@ static inline __attribute__((always_inline)) void group_begin(int width, struct 
 }
 
 // `width` tokens and `bits`, constants. `in_place`: the panel is `expanded` to bytes, or is stored so.
-static inline __attribute__((always_inline)) void block_body(int width, int bits, bool in_place, const struct linear_block *block,
-                                                             const uint8_t *expanded)
-{
+static inline __attribute__((always_inline)) void
+block_body(int width, int bits, bool in_place, const struct linear_block *block, const uint8_t *expanded) {
     struct source source = source_open(block, expanded);
     const int32_t *x = (const int32_t *)block->x, *x_sums = block->sums;
     _Alignas(64) uint8_t buffer[TILE_CODES];
@@ -86,8 +83,9 @@ static inline __attribute__((always_inline)) void block_body(int width, int bits
         for (int v = 0; v < VECTORS; v++)
             zeros[v] = vint_negated_zeros(source.zeros + LANES * v, bits);
         for (int t = 0; t < block->weights->tiles_per_group; t++, x += TILE_CHUNKS * width, x_sums += width) {
-            const uint8_t *codes = in_place ? (BLOCKED ? next_blocks(&source, 8, buffer) : next_planes(&source, 8, buffer))
-                                            : NEXT_CODES(&source, buffer);
+            const uint8_t *codes = in_place
+                                       ? (BLOCKED ? next_blocks(&source, 8, buffer) : next_planes(&source, 8, buffer))
+                                       : NEXT_CODES(&source, buffer);
             if (!BLOCKED) {
 #pragma GCC unroll 12
                 for (int i = 0; i < width; i++) {
@@ -121,7 +119,8 @@ static inline __attribute__((always_inline)) void block_body(int width, int bits
 #pragma GCC unroll 2
         for (int v = 0; v < VECTORS; v++) {
             if (block->rows > LANES * v)
-                vfloat_store(block->y + (size_t)i * block->y_stride + LANES * v, vfloat_mul(scale, total[i][v]), block->rows - LANES * v);
+                vfloat_store(block->y + (size_t)i * block->y_stride + LANES * v, vfloat_mul(scale, total[i][v]),
+                             block->rows - LANES * v);
         }
     }
 }
@@ -133,48 +132,40 @@ void EXPANDED_NAME(block)(const struct linear_block *block, const uint8_t *panel
 
 #if IN_PLACE
 // Codes of at most 6 bits are cheaper to multiply where there is no instruction for all 8.
-#define EXPANDED_CASE(w)                                   \
-    case w:                                                \
-        if (block->weights->format.bits == 8 || ALL_BYTES_ALIKE)      \
-            block_body(w, 8, true, block, panel);          \
-        else                                               \
-            block_body(w, 6, true, block, panel);          \
+#define EXPANDED_CASE(w)                                                                                               \
+    case w:                                                                                                            \
+        if (block->weights->format.bits == 8 || ALL_BYTES_ALIKE)                                                       \
+            block_body(w, 8, true, block, panel);                                                                      \
+        else                                                                                                           \
+            block_body(w, 6, true, block, panel);                                                                      \
         break;
-static inline void expanded(const struct linear_block *block, const uint8_t *panel)
-{
-    switch (block->width) {
-        Q8_WIDTHS(EXPANDED_CASE)
-    }
+static inline void expanded(const struct linear_block *block, const uint8_t *panel) {
+    switch (block->width) { Q8_WIDTHS(EXPANDED_CASE) }
 }
 #endif
 
 // A block against a panel as it is stored.
-static void direct(const struct linear_block *block)
-{
+static void direct(const struct linear_block *block) {
 #if IN_PLACE
     expanded(block, NULL);
 #else
-#define DIRECT_CASE(w)                                    \
-    case w:                                               \
-        if (w <= Q8_DIRECT)                               \
-            block_body(w, BITS, false, block, NULL);      \
+#define DIRECT_CASE(w)                                                                                                 \
+    case w:                                                                                                            \
+        if (w <= Q8_DIRECT)                                                                                            \
+            block_body(w, BITS, false, block, NULL);                                                                   \
         break;
-    switch (block->width) {
-        Q8_WIDTHS(DIRECT_CASE)
-    }
+    switch (block->width) { Q8_WIDTHS(DIRECT_CASE) }
 #endif
 }
 
-static void from_expanded(const struct linear_block *block, const uint8_t *panel)
-{
+static void from_expanded(const struct linear_block *block, const uint8_t *panel) {
     if (BLOCKED)
         EXPANDED_NAME(block)(block, panel);
     else
         EXPANDED_NAME(dense)(block, panel);
 }
 
-static void expand(const struct linear_block *block, uint8_t *panel)
-{
+static void expand(const struct linear_block *block, uint8_t *panel) {
     struct source source = source_open(block, NULL);
     for (int group = 0; group < block->weights->groups; group++) {
         source_group(&source, block, group);
@@ -185,18 +176,16 @@ static void expand(const struct linear_block *block, uint8_t *panel)
     }
 }
 
-static int compiled_width(int tokens)
-{
-#define WIDTH_AT_LEAST(w)  \
-    if (tokens <= w)       \
+static int compiled_width(int tokens) {
+#define WIDTH_AT_LEAST(w)                                                                                              \
+    if (tokens <= w)                                                                                                   \
         return w;
     Q8_WIDTHS(WIDTH_AT_LEAST)
     return Q8_BLOCK;
 }
 
 // Tokens [token0, token0 + tokens), tokens ≤ LINEAR_PASS.
-static void run_pass(const struct linear_call *call, int token0, int tokens)
-{
+static void run_pass(const struct linear_call *call, int token0, int tokens) {
     const struct packed_matrix *weights = call->weights;
     const struct quantized_rows *x = call->x_codes;
     const struct linear_scratch scratch = linear_scratch(call);
@@ -239,21 +228,20 @@ static void run_pass(const struct linear_call *call, int token0, int tokens)
     }
 }
 
-static void linear(const struct linear_call *call)
-{
+static void linear(const struct linear_call *call) {
     for (int token0 = 0; token0 < call->m; token0 += LINEAR_PASS)
         run_pass(call, token0, linear_minimum(call->m - token0, LINEAR_PASS));
 }
 
-#define LINEAR_Q8_KERNEL(symbol, step, bound)     \
-    const struct kernel symbol = {                \
-        .name = #symbol,                          \
-        .op = OP_LINEAR,                          \
-        .isa = step,                              \
-        .activation = ACTIVATION_Q8,              \
-        .weight_type = WEIGHT_QUANTIZED,          \
-        .bits = BITS,                             \
-        .store = STORE,                           \
-        .layout = bound,                          \
-        .function = (void (*)(void))linear,       \
+#define LINEAR_Q8_KERNEL(symbol, step, bound)                                                                          \
+    const struct kernel symbol = {                                                                                     \
+        .name = #symbol,                                                                                               \
+        .op = OP_LINEAR,                                                                                               \
+        .isa = step,                                                                                                   \
+        .activation = ACTIVATION_Q8,                                                                                   \
+        .weight_type = WEIGHT_QUANTIZED,                                                                               \
+        .bits = BITS,                                                                                                  \
+        .store = STORE,                                                                                                \
+        .layout = bound,                                                                                               \
+        .function = (void (*)(void))linear,                                                                            \
     }

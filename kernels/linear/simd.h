@@ -20,17 +20,16 @@ struct source {
 struct linear_block {
     const struct packed_matrix *weights;
     struct panel panel;
-    int width;          // tokens that x was interleaved for: `tokens` rounded up to a width that is compiled
-    const void *x;      // f32: (k, width) floats; q8: (k/4, width) of four codes
+    int width;           // tokens that x was interleaved for: `tokens` rounded up to a width that is compiled
+    const void *x;       // f32: (k, width) floats; q8: (k/4, width) of four codes
     const int32_t *sums; // q8: (k/32, width)
     const float *scales; // q8: (tokens)
-    float *y;           // (tokens, rows), row stride y_stride
+    float *y;            // (tokens, rows), row stride y_stride
     size_t y_stride;
     int tokens, rows;
 };
 
-static inline struct source source_open(const struct linear_block *block, const void *expanded)
-{
+static inline struct source source_open(const struct linear_block *block, const void *expanded) {
     return (struct source){
         .values = expanded != NULL ? expanded : block->panel.values,
         .masks = block->panel.masks,
@@ -39,8 +38,7 @@ static inline struct source source_open(const struct linear_block *block, const 
 }
 
 // To be called before the tiles of a group are read.
-static inline void source_group(struct source *source, const struct linear_block *block, int group)
-{
+static inline void source_group(struct source *source, const struct linear_block *block, int group) {
     static const uint8_t symmetric[9][PACKED_PANEL_ROWS] = {
 #define SIXTEEN(z) {z, z, z, z, z, z, z, z, z, z, z, z, z, z, z, z}
         [2] = SIXTEEN(2), [3] = SIXTEEN(4), [4] = SIXTEEN(8), [5] = SIXTEEN(16), [6] = SIXTEEN(32), [8] = SIXTEEN(128),
@@ -55,8 +53,7 @@ static inline void source_group(struct source *source, const struct linear_block
 typedef uint32_t __attribute__((may_alias)) any_word;
 
 // (tokens, columns) → (columns, width) of 32-bit words, floats or four codes, the tokens beyond the last being zero.
-static inline void interleave(void *out, const void *x, size_t stride, int tokens, int width, int columns)
-{
+static inline void interleave(void *out, const void *x, size_t stride, int tokens, int width, int columns) {
     for (int i = 0; i < width; i++) {
         any_word *to = (any_word *)out + i;
         const any_word *from = (const any_word *)x + (size_t)i * stride;

@@ -10,11 +10,11 @@
 enum { LANES = 8, VECTORS = 2 };
 // Of 16 registers, 2 × width are sums.
 #define F32_WIDTHS(_) _(1) _(2) _(4) _(6)
-#define Q8_WIDTHS(_) _(1) _(2) _(4)
+#define Q8_WIDTHS(_)  _(1) _(2) _(4)
 enum { F32_BLOCK = 6, Q8_BLOCK = 4, F32_DIRECT = 6, Q8_DIRECT = 4, ALL_BYTES_ALIKE = 0 };
 // What a symbol shared by the kernels of this instruction set ends in.
 #define F32_SUFFIX(name) name##_avx2
-#define Q8_SUFFIX(name) name##_avx2
+#define Q8_SUFFIX(name)  name##_avx2
 
 typedef __m256 vfloat;
 typedef __m256i vint;
@@ -28,8 +28,7 @@ static inline vfloat vfloat_fma(vfloat a, vfloat b, vfloat c) { return _mm256_fm
 static inline vfloat vfloat_halves(const uint8_t *at) { return _mm256_cvtph_ps(_mm_loadu_si128((const void *)at)); }
 
 // The first `rows` lanes.
-static inline void vfloat_store(float *at, vfloat value, int rows)
-{
+static inline void vfloat_store(float *at, vfloat value, int rows) {
     if (rows >= LANES) {
         _mm256_storeu_ps(at, value);
     } else {
@@ -41,21 +40,19 @@ static inline void vfloat_store(float *at, vfloat value, int rows)
 static inline __m256i half_load(const uint8_t *at) { return _mm256_loadu_si256((const void *)at); }
 static inline void half_store(uint8_t *at, __m256i v) { _mm256_storeu_si256((void *)at, v); }
 
-static inline uint64_t load_word(const uint8_t *at)
-{
+static inline uint64_t load_word(const uint8_t *at) {
     uint64_t word;
     memcpy(&word, at, sizeof(word));
     return word;
 }
 
-static inline __m256i shift_fields(__m256i v, int left)
-{
+static inline __m256i shift_fields(__m256i v, int left) {
     return left >= 0 ? _mm256_slli_epi16(v, left) : _mm256_srli_epi16(v, -left);
 }
 
 // Dense: the codes of a tile as bytes, the sum of the planes of `bits`, a constant.
-static inline __attribute__((always_inline)) const uint8_t *next_planes(struct source *source, int bits, uint8_t buffer[TILE_CODES])
-{
+static inline __attribute__((always_inline)) const uint8_t *next_planes(struct source *source, int bits,
+                                                                        uint8_t buffer[TILE_CODES]) {
     const uint8_t *tile = source->values;
     source->values += CHUNK_CODES * bits;
     if (bits == 8)
@@ -84,12 +81,13 @@ static inline __attribute__((always_inline)) const uint8_t *next_planes(struct s
 }
 
 // Bitmask: the present codes of a tile deposited at their places, eight at a time, the absent ones being the zero code.
-static inline __attribute__((always_inline)) const uint8_t *next_bitmask(struct source *source, int bits, uint8_t buffer[TILE_CODES])
-{
+static inline __attribute__((always_inline)) const uint8_t *next_bitmask(struct source *source, int bits,
+                                                                         uint8_t buffer[TILE_CODES]) {
     const uint64_t ones = UINT64_C(0x0101010101010101), field = ones * ((1U << bits) - 1);
     uint64_t fill[8]; // of two rows
     for (int i = 0; i < 8; i++) {
-        const uint64_t low = source->zeros[2 * i] * UINT64_C(0x01010101), high = source->zeros[2 * i + 1] * UINT64_C(0x01010101);
+        const uint64_t low = source->zeros[2 * i] * UINT64_C(0x01010101),
+                       high = source->zeros[2 * i + 1] * UINT64_C(0x01010101);
         fill[i] = low | high << 32;
     }
     const uint8_t *values = source->values;
@@ -111,8 +109,8 @@ static inline __attribute__((always_inline)) const uint8_t *next_bitmask(struct 
 }
 
 // Block: the chunks that are present, one after the other.
-static inline __attribute__((always_inline)) const uint8_t *next_blocks(struct source *source, int bits, uint8_t buffer[TILE_CODES])
-{
+static inline __attribute__((always_inline)) const uint8_t *next_blocks(struct source *source, int bits,
+                                                                        uint8_t buffer[TILE_CODES]) {
     const uint8_t *values = source->values;
     source->present = *source->masks++;
     const int words = _mm_popcnt_u32(source->present) * CHUNK_CODES / 8;
@@ -128,8 +126,7 @@ static inline __attribute__((always_inline)) const uint8_t *next_blocks(struct s
 }
 
 // `chunks` chunks of codes, less the rows' zero codes, as floats by column and row.
-static inline void codes_to_floats(const struct source *source, const uint8_t *codes, int chunks, float *out)
-{
+static inline void codes_to_floats(const struct source *source, const uint8_t *codes, int chunks, float *out) {
     for (int half = 0; half < VECTORS; half++) {
         const __m256i zeros = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const void *)(source->zeros + LANES * half)));
         // A byte under the exponent of 2²³ is 2²³ + byte, exactly; so is the difference.
@@ -148,21 +145,18 @@ static inline void codes_to_floats(const struct source *source, const uint8_t *c
 }
 
 // f32 and bf16 values, by column and row.
-static inline const float *next_f32(struct source *source, float *buffer)
-{
+static inline const float *next_f32(struct source *source, float *buffer) {
     (void)buffer;
     const float *values = (const float *)(const void *)source->values;
     source->values += TILE_CODES * sizeof(float);
     return values;
 }
 
-static inline __m256 widen_bf16(const uint8_t *at)
-{
+static inline __m256 widen_bf16(const uint8_t *at) {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const void *)at)), 16));
 }
 
-static inline const float *next_bf16(struct source *source, float *buffer)
-{
+static inline const float *next_bf16(struct source *source, float *buffer) {
     for (int half = 0; half < TILE_COLUMNS; half++) { // a pair of columns of 8 rows
         float *out = buffer + PACKED_PANEL_ROWS * (half / 2 * 2) + LANES * (half % 2);
         const __m256i v = half_load(source->values + 32 * half);
@@ -173,18 +167,18 @@ static inline const float *next_bf16(struct source *source, float *buffer)
     return buffer;
 }
 
-static inline const float *next_q16(struct source *source, float *buffer)
-{
+static inline const float *next_q16(struct source *source, float *buffer) {
     for (int i = 0; i < TILE_CODES; i += LANES) {
-        const __m256i codes = _mm256_cvtepi16_epi32(_mm_loadu_si128((const void *)(source->values + sizeof(int16_t) * (size_t)i)));
+        const __m256i codes =
+            _mm256_cvtepi16_epi32(_mm_loadu_si128((const void *)(source->values + sizeof(int16_t) * (size_t)i)));
         _mm256_storeu_ps(buffer + i, _mm256_cvtepi32_ps(codes));
     }
     source->values += TILE_CODES * sizeof(int16_t);
     return buffer;
 }
 
-static inline __attribute__((always_inline)) const float *next_floats_bitmask(struct source *source, float *buffer, bool bf16)
-{
+static inline __attribute__((always_inline)) const float *next_floats_bitmask(struct source *source, float *buffer,
+                                                                              bool bf16) {
     const uint8_t *values = source->values;
     for (int i = 0; i < TILE_CODES / LANES; i++) {
         const uint32_t mask = source->masks[i];
@@ -202,8 +196,7 @@ static inline __attribute__((always_inline)) const float *next_floats_bitmask(st
     return buffer;
 }
 
-static inline const float *next_f32_blocks(struct source *source, float *buffer)
-{
+static inline const float *next_f32_blocks(struct source *source, float *buffer) {
     (void)buffer;
     const float *values = (const float *)(const void *)source->values;
     source->present = *source->masks++;
@@ -211,8 +204,7 @@ static inline const float *next_f32_blocks(struct source *source, float *buffer)
     return values;
 }
 
-static inline const float *next_bf16_blocks(struct source *source, float *buffer)
-{
+static inline const float *next_bf16_blocks(struct source *source, float *buffer) {
     source->present = *source->masks++;
     const int count = _mm_popcnt_u32(source->present) * CHUNK_CODES;
     for (int i = 0; i < count; i += LANES)
@@ -231,31 +223,28 @@ static inline vint vint_load(const uint8_t *at) { return half_load(at); }
 static inline vint vint_sum_pairs(vint pairs) { return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)); }
 
 // The rows' zero codes, negated, as vint_dot() sees them: it multiplies 8-bit codes less 128.
-static inline vint vint_negated_zeros(const uint8_t *zeros, int bits)
-{
+static inline vint vint_negated_zeros(const uint8_t *zeros, int bits) {
     const vint offset = _mm256_set1_epi32(bits == 8 ? 128 : 0);
     return _mm256_sub_epi32(offset, _mm256_cvtepu8_epi32(_mm_loadl_epi64((const void *)zeros)));
 }
 
 // sum + Σ of four codes × four activations. Pairs of products are added in 16 bits, saturating: codes of up to 6 bits stay below
 // 2·63·127; codes of 8 bits become |code − 128| ≤ 128 times the activation with the sign of code − 128, below 2·128·127.
-static inline vint vint_dot(vint sum, vint codes, vint x, int bits)
-{
+static inline vint vint_dot(vint sum, vint codes, vint x, int bits) {
     if (bits < 8)
         return _mm256_add_epi32(sum, vint_sum_pairs(_mm256_maddubs_epi16(codes, x)));
     const vint centred = _mm256_xor_si256(codes, _mm256_set1_epi8((char)0x80));
-    return _mm256_add_epi32(sum, vint_sum_pairs(_mm256_maddubs_epi16(_mm256_abs_epi8(centred), _mm256_sign_epi8(x, centred))));
+    return _mm256_add_epi32(
+        sum, vint_sum_pairs(_mm256_maddubs_epi16(_mm256_abs_epi8(centred), _mm256_sign_epi8(x, centred))));
 }
 
 // sum + Σ of four activations
-static inline vint vint_dot_ones(vint sum, vint x)
-{
+static inline vint vint_dot_ones(vint sum, vint x) {
     return _mm256_add_epi32(sum, vint_sum_pairs(_mm256_maddubs_epi16(_mm256_set1_epi8(1), x)));
 }
 
 // sum + zeros·sums, |zeros| ≤ 255 and sums of 32 activations: both fit in 16 bits.
-static inline vint vint_correct(vint sum, vint zeros, vint sums)
-{
+static inline vint vint_correct(vint sum, vint zeros, vint sums) {
     return _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_and_si256(zeros, _mm256_set1_epi32(0xffff)), sums));
 }
 

@@ -9,11 +9,11 @@
 
 enum { LANES = 16, VECTORS = 1 };
 #define F32_WIDTHS(_) _(1) _(2) _(4) _(8) _(12)
-#define Q8_WIDTHS(_) F32_WIDTHS(_)
+#define Q8_WIDTHS(_)  F32_WIDTHS(_)
 enum { F32_BLOCK = 12, Q8_BLOCK = 12, F32_DIRECT = 8, Q8_DIRECT = 8, ALL_BYTES_ALIKE = 1 };
 // What a symbol shared by the kernels of this instruction set ends in.
 #define F32_SUFFIX(name) name##_avx512
-#define Q8_SUFFIX(name) name##_avx512vnni
+#define Q8_SUFFIX(name)  name##_avx512vnni
 
 typedef __m512 vfloat;
 typedef __m512i vint;
@@ -27,8 +27,7 @@ static inline vfloat vfloat_fma(vfloat a, vfloat b, vfloat c) { return _mm512_fm
 static inline vfloat vfloat_halves(const uint8_t *at) { return _mm512_cvtph_ps(_mm256_loadu_si256((const void *)at)); }
 
 // The first `rows` lanes.
-static inline void vfloat_store(float *at, vfloat value, int rows)
-{
+static inline void vfloat_store(float *at, vfloat value, int rows) {
     if (rows >= LANES)
         _mm512_storeu_ps(at, value);
     else
@@ -38,14 +37,13 @@ static inline void vfloat_store(float *at, vfloat value, int rows)
 // A tile's chunks of codes.
 static inline __m512i chunk_load(const uint8_t *at) { return _mm512_loadu_si512(at); }
 
-static inline __m512i shift_fields(__m512i v, int left)
-{
+static inline __m512i shift_fields(__m512i v, int left) {
     return left >= 0 ? _mm512_slli_epi16(v, (unsigned)left) : _mm512_srli_epi16(v, (unsigned)-left);
 }
 
 // Dense: the codes of a tile as bytes, the sum of the planes of `bits`, a constant.
-static inline __attribute__((always_inline)) const uint8_t *next_planes(struct source *source, int bits, uint8_t buffer[TILE_CODES])
-{
+static inline __attribute__((always_inline)) const uint8_t *next_planes(struct source *source, int bits,
+                                                                        uint8_t buffer[TILE_CODES]) {
     const uint8_t *tile = source->values;
     source->values += CHUNK_CODES * bits;
     if (bits == 8)
@@ -72,8 +70,7 @@ static inline __attribute__((always_inline)) const uint8_t *next_planes(struct s
 }
 
 // 64 densely packed codes; may read 64 bytes.
-static inline __attribute__((always_inline)) __m512i packed_codes(const uint8_t *at, int bits)
-{
+static inline __attribute__((always_inline)) __m512i packed_codes(const uint8_t *at, int bits) {
     if (bits == 8)
         return _mm512_loadu_si512(at);
     if (bits == 4) {
@@ -87,22 +84,22 @@ static inline __attribute__((always_inline)) __m512i packed_codes(const uint8_t 
 
 #ifdef __AVX512VBMI2__
 // Each row's zero code in the four bytes of its lane.
-static inline __m512i zero_bytes(const struct source *source)
-{
+static inline __m512i zero_bytes(const struct source *source) {
     const __m512i lanes = _mm512_cvtepu8_epi32(_mm_loadu_si128((const void *)source->zeros));
     return _mm512_shuffle_epi8(lanes, _mm512_set4_epi32(0x0c0c0c0c, 0x08080808, 0x04040404, 0));
 }
 
 // Bitmask: the present codes of a tile expanded to their places, the absent ones being the zero code.
-static inline __attribute__((always_inline)) const uint8_t *next_bitmask(struct source *source, int bits, uint8_t buffer[TILE_CODES])
-{
+static inline __attribute__((always_inline)) const uint8_t *next_bitmask(struct source *source, int bits,
+                                                                         uint8_t buffer[TILE_CODES]) {
     const __m512i fill = zero_bytes(source);
     const uint8_t *values = source->values;
 #pragma GCC unroll 8
     for (int chunk = 0; chunk < TILE_CHUNKS; chunk++) {
         uint64_t mask;
         memcpy(&mask, source->masks + sizeof(mask) * (size_t)chunk, sizeof(mask));
-        _mm512_storeu_si512(buffer + CHUNK_CODES * chunk, _mm512_mask_expand_epi8(fill, mask, packed_codes(values, bits)));
+        _mm512_storeu_si512(buffer + CHUNK_CODES * chunk,
+                            _mm512_mask_expand_epi8(fill, mask, packed_codes(values, bits)));
         values += (_mm_popcnt_u64(mask) * bits + 7) / 8;
     }
     source->masks += sizeof(uint64_t) * TILE_CHUNKS;
@@ -112,8 +109,8 @@ static inline __attribute__((always_inline)) const uint8_t *next_bitmask(struct 
 #endif
 
 // Block: the chunks that are present, one after the other.
-static inline __attribute__((always_inline)) const uint8_t *next_blocks(struct source *source, int bits, uint8_t buffer[TILE_CODES])
-{
+static inline __attribute__((always_inline)) const uint8_t *next_blocks(struct source *source, int bits,
+                                                                        uint8_t buffer[TILE_CODES]) {
     const uint8_t *values = source->values;
     source->present = *source->masks++;
     const int count = _mm_popcnt_u32(source->present);
@@ -126,8 +123,7 @@ static inline __attribute__((always_inline)) const uint8_t *next_blocks(struct s
 }
 
 // `chunks` chunks of codes, less the rows' zero codes, as floats by column and row.
-static inline void codes_to_floats(const struct source *source, const uint8_t *codes, int chunks, float *out)
-{
+static inline void codes_to_floats(const struct source *source, const uint8_t *codes, int chunks, float *out) {
     // A byte under the exponent of 2²³ is 2²³ + byte, exactly; so is the difference.
     const __m512i exponent = _mm512_set1_epi32(0x4b000000), byte = _mm512_set1_epi32(255);
     const __m512i zeros = _mm512_cvtepu8_epi32(_mm_loadu_si128((const void *)source->zeros));
@@ -137,7 +133,8 @@ static inline void codes_to_floats(const struct source *source, const uint8_t *c
 #pragma GCC unroll 4
         for (int column = 0; column < CHUNK_COLUMNS; column++) {
             // (v >> 8·column & 255) | exponent
-            const __m512i biased = _mm512_ternarylogic_epi32(_mm512_srli_epi32(v, 8 * (unsigned)column), byte, exponent, 0xea);
+            const __m512i biased =
+                _mm512_ternarylogic_epi32(_mm512_srli_epi32(v, 8 * (unsigned)column), byte, exponent, 0xea);
             _mm512_storeu_ps(out + PACKED_PANEL_ROWS * (CHUNK_COLUMNS * chunk + column),
                              _mm512_sub_ps(_mm512_castsi512_ps(biased), offset));
         }
@@ -145,21 +142,18 @@ static inline void codes_to_floats(const struct source *source, const uint8_t *c
 }
 
 // f32 and bf16 values, by column and row.
-static inline const float *next_f32(struct source *source, float *buffer)
-{
+static inline const float *next_f32(struct source *source, float *buffer) {
     (void)buffer;
     const float *values = (const float *)(const void *)source->values;
     source->values += TILE_CODES * sizeof(float);
     return values;
 }
 
-static inline __m512 widen_bf16(const uint8_t *at)
-{
+static inline __m512 widen_bf16(const uint8_t *at) {
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)at)), 16));
 }
 
-static inline const float *next_bf16(struct source *source, float *buffer)
-{
+static inline const float *next_bf16(struct source *source, float *buffer) {
     for (int pair = 0; pair < TILE_COLUMNS / 2; pair++) {
         const __m512i v = _mm512_loadu_si512(source->values + 64 * pair);
         _mm512_storeu_ps(buffer + 32 * pair, _mm512_castsi512_ps(_mm512_slli_epi32(v, 16)));
@@ -169,8 +163,7 @@ static inline const float *next_bf16(struct source *source, float *buffer)
     return buffer;
 }
 
-static inline const float *next_q16(struct source *source, float *buffer)
-{
+static inline const float *next_q16(struct source *source, float *buffer) {
     for (int column = 0; column < TILE_COLUMNS; column++) {
         const __m512i codes = _mm512_cvtepi16_epi32(_mm256_loadu_si256((const void *)(source->values + 32 * column)));
         _mm512_storeu_ps(buffer + PACKED_PANEL_ROWS * column, _mm512_cvtepi32_ps(codes));
@@ -179,8 +172,8 @@ static inline const float *next_q16(struct source *source, float *buffer)
     return buffer;
 }
 
-static inline __attribute__((always_inline)) const float *next_floats_bitmask(struct source *source, float *buffer, bool bf16)
-{
+static inline __attribute__((always_inline)) const float *next_floats_bitmask(struct source *source, float *buffer,
+                                                                              bool bf16) {
     const uint8_t *values = source->values;
     for (int column = 0; column < TILE_COLUMNS; column++) {
         uint16_t mask;
@@ -194,8 +187,7 @@ static inline __attribute__((always_inline)) const float *next_floats_bitmask(st
     return buffer;
 }
 
-static inline const float *next_f32_blocks(struct source *source, float *buffer)
-{
+static inline const float *next_f32_blocks(struct source *source, float *buffer) {
     (void)buffer;
     const float *values = (const float *)(const void *)source->values;
     source->present = *source->masks++;
@@ -203,8 +195,7 @@ static inline const float *next_f32_blocks(struct source *source, float *buffer)
     return values;
 }
 
-static inline const float *next_bf16_blocks(struct source *source, float *buffer)
-{
+static inline const float *next_bf16_blocks(struct source *source, float *buffer) {
     source->present = *source->masks++;
     const int columns = _mm_popcnt_u32(source->present) * CHUNK_COLUMNS;
     for (int column = 0; column < columns; column++)
@@ -214,7 +205,8 @@ static inline const float *next_bf16_blocks(struct source *source, float *buffer
 }
 
 #ifdef __AVX512VNNI__
-#define DOT_PARTS(width) ((width) <= 2 ? 4 : (width) <= 4 ? 2 : 1) // independent sums: a dot takes 5 cycles, two start in each
+#define DOT_PARTS(width)                                                                                               \
+    ((width) <= 2 ? 4 : (width) <= 4 ? 2 : 1) // independent sums: a dot takes 5 cycles, two start in each
 static inline vint vint_zero(void) { return _mm512_setzero_si512(); }
 static inline vint vint_add(vint a, vint b) { return _mm512_add_epi32(a, b); }
 static inline vint vint_mul(vint a, vint b) { return _mm512_mullo_epi32(a, b); }
@@ -222,22 +214,19 @@ static inline vfloat vint_float(vint a) { return _mm512_cvtepi32_ps(a); }
 static inline vint vint_broadcast(const int32_t *at) { return _mm512_set1_epi32(*at); }
 static inline vint vint_load(const uint8_t *at) { return _mm512_loadu_si512(at); }
 // The rows' zero codes, negated.
-static inline vint vint_negated_zeros(const uint8_t *zeros, int bits)
-{
+static inline vint vint_negated_zeros(const uint8_t *zeros, int bits) {
     (void)bits;
     return _mm512_sub_epi32(_mm512_setzero_si512(), _mm512_cvtepu8_epi32(_mm_loadu_si128((const void *)zeros)));
 }
 // sum + Σ of four codes × four activations
-static inline vint vint_dot(vint sum, vint codes, vint x, int bits)
-{
+static inline vint vint_dot(vint sum, vint codes, vint x, int bits) {
     (void)bits;
     return _mm512_dpbusd_epi32(sum, codes, x);
 }
 // sum + Σ of four activations
 static inline vint vint_dot_ones(vint sum, vint x) { return _mm512_dpbusd_epi32(sum, _mm512_set1_epi8(1), x); }
 // sum + zeros·sums, |zeros| ≤ 255 and sums of 32 activations: both fit in 16 bits.
-static inline vint vint_correct(vint sum, vint zeros, vint sums)
-{
+static inline vint vint_correct(vint sum, vint zeros, vint sums) {
     return _mm512_dpwssd_epi32(sum, _mm512_and_si512(zeros, _mm512_set1_epi32(0xffff)), sums);
 }
 #endif

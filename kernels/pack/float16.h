@@ -6,22 +6,19 @@
 #include <stdint.h>
 #include <string.h>
 
-static inline uint32_t float_bits(float value)
-{
+static inline uint32_t float_bits(float value) {
     uint32_t bits;
     memcpy(&bits, &value, sizeof(bits));
     return bits;
 }
 
-static inline float bits_float(uint32_t bits)
-{
+static inline float bits_float(uint32_t bits) {
     float value;
     memcpy(&value, &bits, sizeof(value));
     return value;
 }
 
-static inline float float16_to_float(uint16_t half)
-{
+static inline float float16_to_float(uint16_t half) {
     const uint32_t sign = (uint32_t)(half & 0x8000) << 16;
     const uint32_t magnitude = half & 0x7fff;
     if (magnitude >= 0x7c00) // infinity, NaN
@@ -30,8 +27,7 @@ static inline float float16_to_float(uint16_t half)
     return bits_float(sign | float_bits(bits_float(magnitude << 13) * 0x1p112f));
 }
 
-static inline uint16_t float_to_float16(float value)
-{
+static inline uint16_t float_to_float16(float value) {
     const uint32_t bits = float_bits(value);
     const uint16_t sign = (uint16_t)(bits >> 16 & 0x8000);
     const uint32_t magnitude = bits & 0x7fffffff;
@@ -45,13 +41,9 @@ static inline uint16_t float_to_float16(float value)
     return sign | (uint16_t)((rounded - 0x38000000) >> 13);
 }
 
-static inline float bfloat16_to_float(uint16_t value)
-{
-    return bits_float((uint32_t)value << 16);
-}
+static inline float bfloat16_to_float(uint16_t value) { return bits_float((uint32_t)value << 16); }
 
-static inline uint16_t float_to_bfloat16(float value)
-{
+static inline uint16_t float_to_bfloat16(float value) {
     const uint32_t bits = float_bits(value);
     if ((bits & 0x7fffffff) > 0x7f800000)
         return (uint16_t)(bits >> 16 | 0x40);

@@ -12,8 +12,7 @@ static const int known_bits[] = {16, 8, 6, 5, 4, 3, 2};
 static const int known_groups[] = {32, 64, 128, 0};
 enum { BITS_COUNT = 7, GROUPS_COUNT = 4 };
 
-static int edit_distance(const char *a, const char *b)
-{
+static int edit_distance(const char *a, const char *b) {
     int row[64];
     const int length = (int)strnlen(b, 62);
     for (int j = 0; j <= length; j++)
@@ -31,8 +30,7 @@ static int edit_distance(const char *a, const char *b)
     return row[length];
 }
 
-static void consider(const char *word, const char *candidate, char *nearest, size_t size, int *distance)
-{
+static void consider(const char *word, const char *candidate, char *nearest, size_t size, int *distance) {
     const int d = edit_distance(word, candidate);
     if (d < *distance) {
         *distance = d;
@@ -41,8 +39,7 @@ static void consider(const char *word, const char *candidate, char *nearest, siz
 }
 
 // The known word nearest to the part of `word` before the plus.
-static void nearest_base(const char *word, char *nearest, size_t size)
-{
+static void nearest_base(const char *word, char *nearest, size_t size) {
     char base[64], candidate[64];
     snprintf(base, sizeof(base), "%.*s", (int)strcspn(word, "+"), word);
     int distance = 1000;
@@ -62,19 +59,18 @@ static void nearest_base(const char *word, char *nearest, size_t size)
     }
 }
 
-static int unknown_base(const char *word, char *reason, size_t reason_size)
-{
+static int unknown_base(const char *word, char *reason, size_t reason_size) {
     char nearest[64] = "";
     nearest_base(word, nearest, sizeof(nearest));
     snprintf(reason, reason_size,
-             "unknown format '%s' (known: f32 bf16, q16 q8 q6 q5 q4 q3 q2 each with g32 g64 g128, c or t, and a for asymmetric "
+             "unknown format '%s' (known: f32 bf16, q16 q8 q6 q5 q4 q3 q2 each with g32 g64 g128, c or t, and a for "
+             "asymmetric "
              "below 16 bits; did you mean '%s'?)",
              word, nearest);
     return -EINVAL;
 }
 
-static bool contains(const int *values, int count, int value)
-{
+static bool contains(const int *values, int count, int value) {
     for (int i = 0; i < count; i++) {
         if (values[i] == value)
             return true;
@@ -83,8 +79,7 @@ static bool contains(const int *values, int count, int value)
 }
 
 // A decimal number without sign or leading blanks.
-static bool read_number(const char **at, int *number)
-{
+static bool read_number(const char **at, int *number) {
     if (**at < '0' || **at > '9')
         return false;
     char *end;
@@ -96,8 +91,7 @@ static bool read_number(const char **at, int *number)
     return true;
 }
 
-static bool parse_base(const char **at, struct weight_format *format)
-{
+static bool parse_base(const char **at, struct weight_format *format) {
     if (strncmp(*at, "f32", 3) == 0) {
         *format = (struct weight_format){.type = WEIGHT_F32, .bits = 32};
         *at += 3;
@@ -115,7 +109,8 @@ static bool parse_base(const char **at, struct weight_format *format)
         return false;
     if (**at == 'g') {
         (*at)++;
-        if (!read_number(at, &format->group) || format->group == 0 || !contains(known_groups, GROUPS_COUNT, format->group))
+        if (!read_number(at, &format->group) || format->group == 0 ||
+            !contains(known_groups, GROUPS_COUNT, format->group))
             return false;
     } else if (**at == 't') {
         (*at)++;
@@ -131,8 +126,7 @@ static bool parse_base(const char **at, struct weight_format *format)
     return true;
 }
 
-static bool parse_store(const char *at, struct weight_format *format)
-{
+static bool parse_store(const char *at, struct weight_format *format) {
     if (*at == 's') {
         char *end;
         at++;
@@ -153,14 +147,14 @@ static bool parse_store(const char *at, struct weight_format *format)
            (format->m == 4 || format->m == 8 || format->m == 16) && format->n > 0 && format->n < format->m;
 }
 
-int weight_format_parse(const char *word, struct weight_format *format, char *reason, size_t reason_size)
-{
+int weight_format_parse(const char *word, struct weight_format *format, char *reason, size_t reason_size) {
     const char *at = word;
     if (!parse_base(&at, format) || (*at != '\0' && *at != '+'))
         return unknown_base(word, reason, reason_size);
     if (*at == '+' && !parse_store(at + 1, format)) {
         snprintf(reason, reason_size,
-                 "unknown store '%s' in format '%s' (known: +s0 to +s100 (bitmask, percent absent), +2:4 and +4:8 (n of each m "
+                 "unknown store '%s' in format '%s' (known: +s0 to +s100 (bitmask, percent absent), +2:4 and +4:8 (n "
+                 "of each m "
                  "along the input absent, m 4, 8 or 16), +b16x4 (blocks))",
                  at, word);
         return -EINVAL;
@@ -168,8 +162,7 @@ int weight_format_parse(const char *word, struct weight_format *format, char *re
     return 0;
 }
 
-void weight_format_name(const struct weight_format *format, char *word, size_t size)
-{
+void weight_format_name(const struct weight_format *format, char *word, size_t size) {
     char base[16], group[16];
     snprintf(group, sizeof(group), "%s", format->per_tensor ? "t" : "c");
     if (format->group > 0)
@@ -194,22 +187,22 @@ void weight_format_name(const struct weight_format *format, char *word, size_t s
     }
 }
 
-int packed_check_shape(const struct weight_format *format, int rows, int columns, char *reason, size_t reason_size)
-{
+int packed_check_shape(const struct weight_format *format, int rows, int columns, char *reason, size_t reason_size) {
     char word[64];
     weight_format_name(format, word, sizeof(word));
     const int unit = format->group > TILE_COLUMNS ? format->group : TILE_COLUMNS;
     if (rows < 1 || columns < 1)
-        snprintf(reason, reason_size, "%s: a matrix of %d rows and %d columns cannot be stored (both must be 1 or more)", word, rows,
+        snprintf(reason, reason_size,
+                 "%s: a matrix of %d rows and %d columns cannot be stored (both must be 1 or more)", word, rows,
                  columns);
     else if (columns % unit != 0)
         snprintf(reason, reason_size, "%s: %d columns are not a multiple of %d%s", word, columns, unit,
                  unit == format->group ? ", the group" : "");
     else if (format->type == WEIGHT_QUANTIZED && format->group == 0 && columns > 65536)
-        snprintf(reason, reason_size, "%s: %d columns are more than the 65536 that one scale a row can cover (use g128)", word,
-                 columns);
-    else if (format->type == WEIGHT_QUANTIZED && format->store != STORE_DENSE && format->bits != 8 && format->bits != 4 &&
-             format->bits != 2)
+        snprintf(reason, reason_size,
+                 "%s: %d columns are more than the 65536 that one scale a row can cover (use g128)", word, columns);
+    else if (format->type == WEIGHT_QUANTIZED && format->store != STORE_DENSE && format->bits != 8 &&
+             format->bits != 4 && format->bits != 2)
         snprintf(reason, reason_size, "%s: sparse stores hold f32, bf16 and 8, 4 or 2-bit codes", word);
     else
         return 0;

@@ -17,31 +17,24 @@ struct origin {
     uint16_t *present; // (columns) of the panel at hand: bit = row
 };
 
-float weight_scale_round(int bits, float scale)
-{
+float weight_scale_round(int bits, float scale) {
     return bits == 16 ? scale : float16_to_float(float_to_float16(scale));
 }
 
-static size_t align64(size_t bytes)
-{
-    return (bytes + 63) / 64 * 64;
-}
+static size_t align64(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
-static size_t element(const struct origin *origin, int row, int column)
-{
+static size_t element(const struct origin *origin, int row, int column) {
     return (size_t)row * (size_t)origin->columns + (size_t)column;
 }
 
-static int origin_zero(const struct origin *origin, int row, int column)
-{
+static int origin_zero(const struct origin *origin, int row, int column) {
     if (!origin->format->asymmetric)
         return 0;
     return origin->quantized->zero_points[(size_t)row * (size_t)origin->groups + (size_t)(column / origin->group)];
 }
 
 // Whether a weight is zero as stored.
-static bool is_zero(const struct origin *origin, int row, int column)
-{
+static bool is_zero(const struct origin *origin, int row, int column) {
     if (origin->format->type == WEIGHT_QUANTIZED)
         return origin->quantized->codes[element(origin, row, column)] == origin_zero(origin, row, column);
     const float weight = origin->weights[element(origin, row, column)];
@@ -49,8 +42,7 @@ static bool is_zero(const struct origin *origin, int row, int column)
 }
 
 // Finds what is present in the panel that begins at row0, padding rows being absent.
-static void find_present(const struct origin *origin, int row0)
-{
+static void find_present(const struct origin *origin, int row0) {
     memset(origin->present, 0, (size_t)origin->columns * sizeof(*origin->present));
     for (int row = row0; row < origin->rows && row < row0 + PACKED_PANEL_ROWS; row++) {
         const uint16_t bit = (uint16_t)(1 << (row - row0));
@@ -69,14 +61,12 @@ static void find_present(const struct origin *origin, int row0)
 }
 
 // Of the panel at hand.
-static bool is_present(const struct origin *origin, int row, int column)
-{
+static bool is_present(const struct origin *origin, int row, int column) {
     return origin->present[column] >> row % PACKED_PANEL_ROWS & 1;
 }
 
 // The code as stored, unsigned. Rows of padding and what a mask leaves out of a block are the zero code.
-static int stored_code(const struct origin *origin, int row, int column)
-{
+static int stored_code(const struct origin *origin, int row, int column) {
     const int offset = origin->format->asymmetric ? 0 : symmetric_zero(origin->format->bits);
     if (row >= origin->rows)
         return offset;
@@ -85,21 +75,18 @@ static int stored_code(const struct origin *origin, int row, int column)
     return offset + origin->quantized->codes[element(origin, row, column)];
 }
 
-static float stored_float(const struct origin *origin, int row, int column)
-{
+static float stored_float(const struct origin *origin, int row, int column) {
     if (!is_present(origin, row, column))
         return 0;
     return origin->weights[element(origin, row, column)];
 }
 
-static void put_code(uint8_t *values, int bits, int position, int code)
-{
+static void put_code(uint8_t *values, int bits, int position, int code) {
     const int at = position * bits;
     values[at / 8] |= (uint8_t)(code << (at % 8));
 }
 
-static void write_dense_tile(const struct origin *origin, int row0, int column0, uint8_t *tile)
-{
+static void write_dense_tile(const struct origin *origin, int row0, int column0, uint8_t *tile) {
     uint8_t codes[TILE_CHUNKS][CHUNK_CODES];
     for (int row = 0; row < PACKED_PANEL_ROWS; row++) {
         for (int column = 0; column < TILE_COLUMNS; column++)
@@ -121,8 +108,7 @@ static void write_dense_tile(const struct origin *origin, int row0, int column0,
     }
 }
 
-static bool block_present(const struct origin *origin, int column0)
-{
+static bool block_present(const struct origin *origin, int column0) {
     for (int column = 0; column < CHUNK_COLUMNS; column++) {
         if (origin->present[column0 + column] != 0)
             return true;
@@ -131,8 +117,7 @@ static bool block_present(const struct origin *origin, int column0)
 }
 
 // Writes a chunk of codes and returns its bytes; `mask` receives what is present. With values NULL it only counts.
-static size_t write_code_chunk(const struct origin *origin, int row0, int column0, uint64_t *mask, uint8_t *values)
-{
+static size_t write_code_chunk(const struct origin *origin, int row0, int column0, uint64_t *mask, uint8_t *values) {
     const bool block = origin->format->store == STORE_BLOCK;
     const int bits = origin->format->bits;
     *mask = block && block_present(origin, column0) ? UINT64_MAX : 0;
@@ -147,8 +132,7 @@ static size_t write_code_chunk(const struct origin *origin, int row0, int column
     return (size_t)(__builtin_popcountll(*mask) * bits + 7) / 8;
 }
 
-static void put_float(const struct origin *origin, uint8_t *values, size_t index, float value)
-{
+static void put_float(const struct origin *origin, uint8_t *values, size_t index, float value) {
     if (origin->format->type == WEIGHT_F32) {
         memcpy(values + index * sizeof(value), &value, sizeof(value));
     } else {
@@ -157,8 +141,7 @@ static void put_float(const struct origin *origin, uint8_t *values, size_t index
     }
 }
 
-static void write_dense_floats(const struct origin *origin, int row0, int column0, uint8_t *values)
-{
+static void write_dense_floats(const struct origin *origin, int row0, int column0, uint8_t *values) {
     const bool pairs = origin->format->type == WEIGHT_BF16;
     for (int row = 0; row < PACKED_PANEL_ROWS && row0 + row < origin->rows; row++) {
         const float *weights = origin->weights + element(origin, row0 + row, column0);
@@ -170,8 +153,8 @@ static void write_dense_floats(const struct origin *origin, int row0, int column
 }
 
 // As write_code_chunk(), with one uint16 mask a column in `masks`.
-static size_t write_float_chunk(const struct origin *origin, int row0, int column0, uint16_t masks[CHUNK_COLUMNS], uint8_t *values)
-{
+static size_t write_float_chunk(const struct origin *origin, int row0, int column0, uint16_t masks[CHUNK_COLUMNS],
+                                uint8_t *values) {
     const bool block = origin->format->store == STORE_BLOCK;
     size_t count = 0;
     memset(masks, 0, CHUNK_COLUMNS * sizeof(masks[0]));
@@ -188,9 +171,8 @@ static size_t write_float_chunk(const struct origin *origin, int row0, int colum
 }
 
 // Writes the masks and values of one tile and returns the bytes of its values. With panel NULL it only counts.
-static size_t write_tile(const struct origin *origin, const struct packed_matrix *packed, int row0, int tile, uint8_t *panel,
-                         size_t position)
-{
+static size_t write_tile(const struct origin *origin, const struct packed_matrix *packed, int row0, int tile,
+                         uint8_t *panel, size_t position) {
     const struct weight_format *format = origin->format;
     uint8_t *values = panel != NULL ? panel + packed->values_at + position : NULL;
     const int column0 = tile * TILE_COLUMNS;
@@ -234,8 +216,7 @@ static size_t write_tile(const struct origin *origin, const struct packed_matrix
     return bytes;
 }
 
-static void write_scales(const struct origin *origin, const struct packed_matrix *packed, int row0, uint8_t *panel)
-{
+static void write_scales(const struct origin *origin, const struct packed_matrix *packed, int row0, uint8_t *panel) {
     for (int row = 0; row < PACKED_PANEL_ROWS && row0 + row < origin->rows; row++) {
         for (int group = 0; group < origin->groups; group++) {
             const size_t from = (size_t)(row0 + row) * (size_t)origin->groups + (size_t)group;
@@ -253,8 +234,7 @@ static void write_scales(const struct origin *origin, const struct packed_matrix
 }
 
 // Counts what is stored of the panel at hand, and how much of that is zero.
-static void count_panel(const struct origin *origin, int row0, struct packed_matrix *packed)
-{
+static void count_panel(const struct origin *origin, int row0, struct packed_matrix *packed) {
     const bool dense = origin->format->store == STORE_DENSE, block = origin->format->store == STORE_BLOCK;
     size_t stored = 0, zero = 0;
     for (int row = row0; row < origin->rows && row < row0 + PACKED_PANEL_ROWS; row++) {
@@ -270,8 +250,7 @@ static void count_panel(const struct origin *origin, int row0, struct packed_mat
 }
 
 // With data NULL only the offsets, the counts and the total.
-static size_t write_panels(const struct origin *origin, struct packed_matrix *packed, uint8_t *data)
-{
+static size_t write_panels(const struct origin *origin, struct packed_matrix *packed, uint8_t *data) {
     size_t offset = 0;
     for (int index = 0; index < packed->panels; index++) {
         uint8_t *panel = data != NULL ? data + offset : NULL;
@@ -290,8 +269,7 @@ static size_t write_panels(const struct origin *origin, struct packed_matrix *pa
     return offset;
 }
 
-static void place_sections(struct packed_matrix *packed)
-{
+static void place_sections(struct packed_matrix *packed) {
     const struct weight_format *format = &packed->format;
     const size_t scales = format->type == WEIGHT_QUANTIZED ? (size_t)packed->groups * PACKED_PANEL_ROWS : 0;
     packed->zeros_at = align64(scales * (format->bits == 16 ? sizeof(float) : sizeof(uint16_t)));
@@ -304,8 +282,7 @@ static void place_sections(struct packed_matrix *packed)
     packed->values_at = packed->masks_at + align64(masks);
 }
 
-static int check_quantized(const struct origin *origin)
-{
+static int check_quantized(const struct origin *origin) {
     const struct weight_format *format = origin->format;
     const struct quantized_matrix *quantized = origin->quantized;
     if (format->type != WEIGHT_QUANTIZED)
@@ -331,8 +308,7 @@ static int check_quantized(const struct origin *origin)
     return 0;
 }
 
-static int check_n_of_m(const struct origin *origin)
-{
+static int check_n_of_m(const struct origin *origin) {
     const struct weight_format *format = origin->format;
     if (format->store != STORE_N_OF_M)
         return 0;
@@ -350,8 +326,7 @@ static int check_n_of_m(const struct origin *origin)
     return 0;
 }
 
-static int fill(const struct origin *origin, struct packed_matrix *packed)
-{
+static int fill(const struct origin *origin, struct packed_matrix *packed) {
     packed->offsets = calloc((size_t)packed->panels, sizeof(*packed->offsets));
     if (packed->offsets == NULL)
         return -ENOMEM;
@@ -365,8 +340,7 @@ static int fill(const struct origin *origin, struct packed_matrix *packed)
 }
 
 int packed_create(const struct weight_format *format, int rows, int columns, const float *weights,
-                  const struct quantized_matrix *quantized, const uint8_t *mask, struct packed_matrix **out)
-{
+                  const struct quantized_matrix *quantized, const uint8_t *mask, struct packed_matrix **out) {
     char reason[160];
     if (packed_check_shape(format, rows, columns, reason, sizeof(reason)) != 0)
         return -EINVAL;
@@ -403,22 +377,21 @@ int packed_create(const struct weight_format *format, int rows, int columns, con
     return status;
 }
 
-static void *duplicate(const void *bytes, size_t size)
-{
+static void *duplicate(const void *bytes, size_t size) {
     void *copy = aligned_alloc(64, align64(size));
     if (copy != NULL)
         memcpy(copy, bytes, size);
     return copy;
 }
 
-int packed_copy(const struct packed_matrix *packed, struct packed_matrix **out)
-{
+int packed_copy(const struct packed_matrix *packed, struct packed_matrix **out) {
     struct packed_matrix *copy = malloc(sizeof(*copy));
     if (copy == NULL)
         return -ENOMEM;
     *copy = *packed;
     copy->data = packed->data != NULL ? duplicate(packed->data, packed->bytes) : NULL;
-    copy->offsets = packed->offsets != NULL ? duplicate(packed->offsets, (size_t)packed->panels * sizeof(*packed->offsets)) : NULL;
+    copy->offsets =
+        packed->offsets != NULL ? duplicate(packed->offsets, (size_t)packed->panels * sizeof(*packed->offsets)) : NULL;
     copy->row_major = packed->row_major != NULL ? duplicate(packed->row_major, packed->bytes) : NULL;
     if ((copy->data == NULL) != (packed->data == NULL) || (copy->offsets == NULL) != (packed->offsets == NULL) ||
         (copy->row_major == NULL) != (packed->row_major == NULL)) {
@@ -429,8 +402,7 @@ int packed_copy(const struct packed_matrix *packed, struct packed_matrix **out)
     return 0;
 }
 
-void packed_free(struct packed_matrix *packed)
-{
+void packed_free(struct packed_matrix *packed) {
     if (packed == NULL)
         return;
     free(packed->data);
@@ -439,33 +411,19 @@ void packed_free(struct packed_matrix *packed)
     free(packed);
 }
 
-size_t packed_bytes(const struct packed_matrix *packed)
-{
+size_t packed_bytes(const struct packed_matrix *packed) {
     return packed->bytes + (packed->offsets != NULL ? (size_t)packed->panels * sizeof(*packed->offsets) : 0);
 }
 
-const struct weight_format *packed_format(const struct packed_matrix *packed)
-{
-    return &packed->format;
-}
+const struct weight_format *packed_format(const struct packed_matrix *packed) { return &packed->format; }
 
-int packed_rows(const struct packed_matrix *packed)
-{
-    return packed->rows;
-}
+int packed_rows(const struct packed_matrix *packed) { return packed->rows; }
 
-int packed_columns(const struct packed_matrix *packed)
-{
-    return packed->columns;
-}
+int packed_columns(const struct packed_matrix *packed) { return packed->columns; }
 
-double packed_sparsity(const struct packed_matrix *packed)
-{
+double packed_sparsity(const struct packed_matrix *packed) {
     const double all = (double)packed->rows * (double)packed->columns;
     return (all - (double)packed->present + (double)packed->zero) / all;
 }
 
-size_t packed_present(const struct packed_matrix *packed)
-{
-    return packed->present;
-}
+size_t packed_present(const struct packed_matrix *packed) { return packed->present; }

@@ -35,13 +35,13 @@ enum { TILE_COLUMNS = 32, TILE_CHUNKS = 8, CHUNK_COLUMNS = 4, CHUNK_CODES = 64, 
 struct packed_matrix {
     struct weight_format format;
     int rows, columns;
-    int panels, tiles;           // tiles in a panel
-    int groups, tiles_per_group; // of a row; per channel, one group
+    int panels, tiles;                    // tiles in a panel
+    int groups, tiles_per_group;          // of a row; per channel, one group
     size_t zeros_at, masks_at, values_at; // sections, bytes from the start of a panel
     uint8_t *data;
-    size_t bytes;      // of data, with the 64 that vector loads may read past the end
-    uint64_t *offsets; // (panels): where each starts
-    void *row_major;   // (rows, columns) f32 or bf16, instead of data, once prepared for a library
+    size_t bytes;         // of data, with the 64 that vector loads may read past the end
+    uint64_t *offsets;    // (panels): where each starts
+    void *row_major;      // (rows, columns) f32 or bf16, instead of data, once prepared for a library
     size_t present, zero; // weights stored, and those among them that are zero
 };
 
@@ -50,8 +50,7 @@ struct panel {
     const uint8_t *scales, *zeros, *masks, *values;
 };
 
-static inline struct panel packed_panel(const struct packed_matrix *packed, int index)
-{
+static inline struct panel packed_panel(const struct packed_matrix *packed, int index) {
     const uint8_t *start = packed->data + packed->offsets[index];
     const bool masked = packed->format.store != STORE_DENSE;
     return (struct panel){
@@ -63,16 +62,13 @@ static inline struct panel packed_panel(const struct packed_matrix *packed, int 
 }
 
 // The stored code of a weight of zero in a symmetric format.
-static inline int symmetric_zero(int bits)
-{
-    return 1 << (bits - 1);
-}
+static inline int symmetric_zero(int bits) { return 1 << (bits - 1); }
 
 // Reads a panel tile by tile, whatever its format: slowly, but without instructions beyond the base set.
 struct panel_reader {
     const struct packed_matrix *packed;
     struct panel panel;
-    int tile;       // the next
+    int tile;        // the next
     size_t position; // in values, bytes
 };
 void panel_open(struct panel_reader *reader, const struct packed_matrix *packed, int index);

@@ -7,8 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-static int to_row_major(struct packed_matrix *packed)
-{
+static int to_row_major(struct packed_matrix *packed) {
     const size_t count = (size_t)packed->rows * (size_t)packed->columns;
     const size_t bytes = count * (size_t)(packed->format.bits / 8);
     float *weights = aligned_alloc(64, (count * sizeof(float) + 63) / 64 * 64);
@@ -34,8 +33,7 @@ static int to_row_major(struct packed_matrix *packed)
     return 0;
 }
 
-static int to_panels(struct packed_matrix *packed)
-{
+static int to_panels(struct packed_matrix *packed) {
     float *weights = malloc((size_t)packed->rows * (size_t)packed->columns * sizeof(float));
     struct packed_matrix *panels;
     if (weights == NULL)
@@ -51,8 +49,7 @@ static int to_panels(struct packed_matrix *packed)
     return 0;
 }
 
-int packed_prepare(struct packed_matrix *packed, enum provider provider)
-{
+int packed_prepare(struct packed_matrix *packed, enum provider provider) {
     const bool panels = provider == PROVIDER_OWN;
     if (panels == (packed->row_major == NULL))
         return 0;

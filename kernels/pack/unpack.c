@@ -5,21 +5,18 @@
 
 #include <string.h>
 
-void panel_open(struct panel_reader *reader, const struct packed_matrix *packed, int index)
-{
+void panel_open(struct panel_reader *reader, const struct packed_matrix *packed, int index) {
     *reader = (struct panel_reader){.packed = packed, .panel = packed_panel(packed, index)};
 }
 
-float panel_scale(const struct packed_matrix *packed, const struct panel *panel, int group, int row)
-{
+float panel_scale(const struct packed_matrix *packed, const struct panel *panel, int group, int row) {
     const size_t index = (size_t)group * PACKED_PANEL_ROWS + (size_t)row;
     if (packed->format.bits == 16)
         return ((const float *)(const void *)panel->scales)[index];
     return float16_to_float(((const uint16_t *)(const void *)panel->scales)[index]);
 }
 
-static int zero_code(const struct panel_reader *reader, int row)
-{
+static int zero_code(const struct panel_reader *reader, int row) {
     if (reader->panel.zeros == NULL)
         return symmetric_zero(reader->packed->format.bits);
     const int group = reader->tile / reader->packed->tiles_per_group;
@@ -27,8 +24,7 @@ static int zero_code(const struct panel_reader *reader, int row)
 }
 
 // The code at chunk and entry of a dense tile: the sum of its planes.
-static int dense_code(const uint8_t *tile, int bits, int chunk, int entry)
-{
+static int dense_code(const uint8_t *tile, int bits, int chunk, int entry) {
     int code = 0;
     for (int width = 8, shift = 0; width > 0; width /= 2) {
         if (!(bits & width))
@@ -42,21 +38,18 @@ static int dense_code(const uint8_t *tile, int bits, int chunk, int entry)
 }
 
 // The code at a position of densely packed entries.
-static int packed_code(const uint8_t *values, int bits, int position)
-{
+static int packed_code(const uint8_t *values, int bits, int position) {
     const int at = position * bits;
     return values[at / 8] >> (at % 8) & ((1 << bits) - 1);
 }
 
-static uint64_t chunk_mask(const struct panel_reader *reader, int chunk)
-{
+static uint64_t chunk_mask(const struct panel_reader *reader, int chunk) {
     if (reader->packed->format.store == STORE_BITMASK || reader->packed->format.store == STORE_N_OF_M)
         return ((const uint64_t *)(const void *)reader->panel.masks)[reader->tile * TILE_CHUNKS + chunk];
     return reader->panel.masks[reader->tile] >> chunk & 1 ? UINT64_MAX : 0;
 }
 
-void panel_next_codes(struct panel_reader *reader, int16_t codes[TILE_COLUMNS][PACKED_PANEL_ROWS])
-{
+void panel_next_codes(struct panel_reader *reader, int16_t codes[TILE_COLUMNS][PACKED_PANEL_ROWS]) {
     const struct packed_matrix *packed = reader->packed;
     const int bits = packed->format.bits;
     const uint8_t *values = reader->panel.values + reader->position;
@@ -66,7 +59,8 @@ void panel_next_codes(struct panel_reader *reader, int16_t codes[TILE_COLUMNS][P
     } else if (packed->format.store == STORE_DENSE) {
         for (int column = 0; column < TILE_COLUMNS; column++) {
             for (int row = 0; row < PACKED_PANEL_ROWS; row++) {
-                const int code = dense_code(values, bits, column / CHUNK_COLUMNS, CHUNK_COLUMNS * row + column % CHUNK_COLUMNS);
+                const int code =
+                    dense_code(values, bits, column / CHUNK_COLUMNS, CHUNK_COLUMNS * row + column % CHUNK_COLUMNS);
                 codes[column][row] = (int16_t)(code - zero_code(reader, row));
             }
         }
@@ -78,7 +72,8 @@ void panel_next_codes(struct panel_reader *reader, int16_t codes[TILE_COLUMNS][P
             for (int entry = 0; entry < CHUNK_CODES; entry++) {
                 const int column = chunk * CHUNK_COLUMNS + entry % CHUNK_COLUMNS, row = entry / CHUNK_COLUMNS;
                 const bool present = mask >> entry & 1;
-                codes[column][row] = present ? (int16_t)(packed_code(values, bits, position) - zero_code(reader, row)) : 0;
+                codes[column][row] =
+                    present ? (int16_t)(packed_code(values, bits, position) - zero_code(reader, row)) : 0;
                 position += present;
             }
             const size_t bytes = (size_t)(position * bits + 7) / 8;
@@ -89,16 +84,14 @@ void panel_next_codes(struct panel_reader *reader, int16_t codes[TILE_COLUMNS][P
     reader->tile++;
 }
 
-static float read_float(const struct panel_reader *reader, size_t index)
-{
+static float read_float(const struct panel_reader *reader, size_t index) {
     const uint8_t *values = reader->panel.values + reader->position;
     if (reader->packed->format.type == WEIGHT_F32)
         return ((const float *)(const void *)values)[index];
     return bfloat16_to_float(((const uint16_t *)(const void *)values)[index]);
 }
 
-void panel_next_floats(struct panel_reader *reader, float values[TILE_COLUMNS][PACKED_PANEL_ROWS])
-{
+void panel_next_floats(struct panel_reader *reader, float values[TILE_COLUMNS][PACKED_PANEL_ROWS]) {
     const struct packed_matrix *packed = reader->packed;
     const enum sparse_store store = packed->format.store;
     const bool pairs = packed->format.type == WEIGHT_BF16 && store == STORE_DENSE;
@@ -120,8 +113,7 @@ void panel_next_floats(struct panel_reader *reader, float values[TILE_COLUMNS][P
     reader->tile++;
 }
 
-static void unpack_panel(const struct packed_matrix *packed, int index, float *weights)
-{
+static void unpack_panel(const struct packed_matrix *packed, int index, float *weights) {
     struct panel_reader reader;
     panel_open(&reader, packed, index);
     const int row0 = index * PACKED_PANEL_ROWS;
@@ -146,13 +138,13 @@ static void unpack_panel(const struct packed_matrix *packed, int index, float *w
     }
 }
 
-void packed_unpack(const struct packed_matrix *packed, float *weights)
-{
+void packed_unpack(const struct packed_matrix *packed, float *weights) {
     if (packed->row_major != NULL) {
         const size_t count = (size_t)packed->rows * (size_t)packed->columns;
         for (size_t i = 0; i < count; i++)
-            weights[i] = packed->format.type == WEIGHT_F32 ? ((const float *)packed->row_major)[i]
-                                                           : bfloat16_to_float(((const uint16_t *)packed->row_major)[i]);
+            weights[i] = packed->format.type == WEIGHT_F32
+                             ? ((const float *)packed->row_major)[i]
+                             : bfloat16_to_float(((const uint16_t *)packed->row_major)[i]);
         return;
     }
     for (int index = 0; index < packed->panels; index++)

@@ -11,8 +11,8 @@
 
 // What a row's codes are multiplied with, from the bits of its largest magnitude. False where there is nothing to round: the row's
 // scale and codes are then already written.
-static inline bool quantize_rows_prepare(const struct quantize_rows_call *call, int row, uint32_t largest_bits, float *factor)
-{
+static inline bool quantize_rows_prepare(const struct quantize_rows_call *call, int row, uint32_t largest_bits,
+                                         float *factor) {
     struct quantized_rows *out = call->out;
     const float largest = bits_float(largest_bits);
     // As integers, the bits of a NaN are above infinity's and those above all finite magnitudes', so neither is lost in a maximum.

@@ -6,13 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void *allocate(size_t bytes)
-{
-    return aligned_alloc(64, (bytes + 127) / 64 * 64);
-}
+static void *allocate(size_t bytes) { return aligned_alloc(64, (bytes + 127) / 64 * 64); }
 
-int quantized_rows_create(int rows, int columns, struct quantized_rows *out)
-{
+int quantized_rows_create(int rows, int columns, struct quantized_rows *out) {
     if (rows < 1 || columns < 1 || columns % TILE_COLUMNS != 0)
         return -EINVAL;
     const size_t count = (size_t)rows * (size_t)columns;
@@ -30,8 +26,7 @@ int quantized_rows_create(int rows, int columns, struct quantized_rows *out)
     return 0;
 }
 
-void quantized_rows_free(struct quantized_rows *rows)
-{
+void quantized_rows_free(struct quantized_rows *rows) {
     free(rows->codes);
     free(rows->scales);
     free(rows->sums);

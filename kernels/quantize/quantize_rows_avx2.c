@@ -3,8 +3,7 @@
 
 #include <immintrin.h>
 
-static uint32_t largest_magnitude(const float *x, int columns)
-{
+static uint32_t largest_magnitude(const float *x, int columns) {
     const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
     __m256i a = _mm256_setzero_si256(), b = a;
     for (int k = 0; k < columns; k += 16) {
@@ -18,8 +17,7 @@ static uint32_t largest_magnitude(const float *x, int columns)
     return (uint32_t)_mm_cvtsi128_si32(c);
 }
 
-static void quantize_row(const struct quantize_rows_call *call, int row)
-{
+static void quantize_row(const struct quantize_rows_call *call, int row) {
     struct quantized_rows *out = call->out;
     const float *x = call->x + (size_t)row * call->x_stride;
     float factor;
@@ -44,8 +42,7 @@ static void quantize_row(const struct quantize_rows_call *call, int row)
     }
 }
 
-static void quantize_rows(const struct quantize_rows_call *call)
-{
+static void quantize_rows(const struct quantize_rows_call *call) {
     for (int row = call->begin; row < call->end; row++)
         quantize_row(call, row);
 }

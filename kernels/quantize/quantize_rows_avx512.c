@@ -3,8 +3,7 @@
 
 #include <immintrin.h>
 
-static uint32_t largest_magnitude(const float *x, int columns)
-{
+static uint32_t largest_magnitude(const float *x, int columns) {
     const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
     __m512i a = _mm512_setzero_si512(), b = a;
     for (int k = 0; k < columns; k += 32) {
@@ -14,8 +13,7 @@ static uint32_t largest_magnitude(const float *x, int columns)
     return _mm512_reduce_max_epu32(_mm512_max_epu32(a, b));
 }
 
-static void quantize_row(const struct quantize_rows_call *call, int row)
-{
+static void quantize_row(const struct quantize_rows_call *call, int row) {
     struct quantized_rows *out = call->out;
     const float *x = call->x + (size_t)row * call->x_stride;
     float factor;
@@ -33,8 +31,7 @@ static void quantize_row(const struct quantize_rows_call *call, int row)
     }
 }
 
-static void quantize_rows(const struct quantize_rows_call *call)
-{
+static void quantize_rows(const struct quantize_rows_call *call) {
     for (int row = call->begin; row < call->end; row++)
         quantize_row(call, row);
 }

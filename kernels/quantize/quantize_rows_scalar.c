@@ -3,8 +3,7 @@
 
 #include <math.h>
 
-static void quantize_row(const struct quantize_rows_call *call, int row)
-{
+static void quantize_row(const struct quantize_rows_call *call, int row) {
     struct quantized_rows *out = call->out;
     const float *x = call->x + (size_t)row * call->x_stride;
     uint32_t largest = 0;
@@ -28,8 +27,7 @@ static void quantize_row(const struct quantize_rows_call *call, int row)
     }
 }
 
-static void quantize_rows(const struct quantize_rows_call *call)
-{
+static void quantize_rows(const struct quantize_rows_call *call) {
     for (int row = call->begin; row < call->end; row++)
         quantize_row(call, row);
 }

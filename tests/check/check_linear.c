@@ -13,8 +13,7 @@
 
 static uint64_t seed = 20;
 
-static void test_kernel(void **state)
-{
+static void test_kernel(void **state) {
     const struct kernel *kernel = *state;
     char message[512];
     size_t comparisons;
@@ -28,8 +27,7 @@ static void test_kernel(void **state)
 }
 
 // The ladder: under each limit, every format and activation gets a kernel at or below it, and the highest there is.
-static void test_ladder(void **state)
-{
+static void test_ladder(void **state) {
     (void)state;
     size_t count, kernels;
     const char *const *words = linear_formats(&count);
@@ -50,7 +48,8 @@ static void test_ladder(void **state)
             assert_non_null(kernel);
             assert_true((int)kernel->isa <= isa);
             for (size_t k = 0; k < kernels; k++) {
-                if (all[k]->provider == PROVIDER_OWN && (int)all[k]->isa <= isa && kernel_computes(all[k], &format, activation))
+                if (all[k]->provider == PROVIDER_OWN && (int)all[k]->isa <= isa &&
+                    kernel_computes(all[k], &format, activation))
                     assert_true(all[k]->isa <= kernel->isa);
             }
             // From AVX2 on, nothing is left to plain C.
@@ -60,18 +59,19 @@ static void test_ladder(void **state)
     isa_limit(ISA_COUNT - 1);
 }
 
-int main(void)
-{
+int main(void) {
     static struct CMUnitTest tests[256];
     size_t kernels, count = 0;
     const struct kernel *const *all = kernel_all(&kernels);
     const char *filter = getenv("LLMSWEEP_CHECK_FILTER");
     if (getenv("LLMSWEEP_CHECK_SEED") != NULL)
         seed = strtoull(getenv("LLMSWEEP_CHECK_SEED"), NULL, 10);
-    print_message("seed %llu (LLMSWEEP_CHECK_SEED sets it, LLMSWEEP_CHECK_FILTER picks kernels)\n", (unsigned long long)seed);
+    print_message("seed %llu (LLMSWEEP_CHECK_SEED sets it, LLMSWEEP_CHECK_FILTER picks kernels)\n",
+                  (unsigned long long)seed);
     for (size_t i = 0; i < kernels; i++) {
         if (all[i]->op == OP_LINEAR && (filter == NULL || strstr(all[i]->name, filter) != NULL))
-            tests[count++] = (struct CMUnitTest){.name = all[i]->name, .test_func = test_kernel, .initial_state = (void *)(uintptr_t)all[i]};
+            tests[count++] = (struct CMUnitTest){
+                .name = all[i]->name, .test_func = test_kernel, .initial_state = (void *)(uintptr_t)all[i]};
     }
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_ladder);
     return _cmocka_run_group_tests("linear", tests, count, NULL, NULL);

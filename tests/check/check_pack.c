@@ -13,8 +13,7 @@
 #include "kernels/pack/float16.h"
 #include "kernels/pack/packed.h"
 
-static struct weight_format parse(const char *word)
-{
+static struct weight_format parse(const char *word) {
     struct weight_format format;
     char reason[256];
     if (weight_format_parse(word, &format, reason, sizeof(reason)) != 0)
@@ -22,8 +21,7 @@ static struct weight_format parse(const char *word)
     return format;
 }
 
-static void test_words(void **state)
-{
+static void test_words(void **state) {
     (void)state;
     size_t count;
     const char *const *words = linear_formats(&count);
@@ -43,12 +41,31 @@ static void test_words(void **state)
     assert_string_equal(name, "q4g128a+s62.5");
 }
 
-static void test_bad_words(void **state)
-{
+static void test_bad_words(void **state) {
     (void)state;
-    static const char *const bad[] = {"",      "q9",     "q4",      "q4g",     "q4g0",     "q4g33",   "q4ga",    "q16g32a",   "f16",       "f32a",
-                                      "f32+",  "q4c+s",  "q4c+s-5", "q4c+s101", "q4c+snan", "q4c+2:3", "q4c+4:4", "q4c+b16x5", "q4c+b16x4x", "q4g32 ",
-                                      "q4c+0:4", "Q4c", "q4g99999999999999999999"};
+    static const char *const bad[] = {"",
+                                      "q9",
+                                      "q4",
+                                      "q4g",
+                                      "q4g0",
+                                      "q4g33",
+                                      "q4ga",
+                                      "q16g32a",
+                                      "f16",
+                                      "f32a",
+                                      "f32+",
+                                      "q4c+s",
+                                      "q4c+s-5",
+                                      "q4c+s101",
+                                      "q4c+snan",
+                                      "q4c+2:3",
+                                      "q4c+4:4",
+                                      "q4c+b16x5",
+                                      "q4c+b16x4x",
+                                      "q4g32 ",
+                                      "q4c+0:4",
+                                      "Q4c",
+                                      "q4g99999999999999999999"};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         struct weight_format format;
         char reason[256] = "";
@@ -63,17 +80,22 @@ static void test_bad_words(void **state)
     assert_non_null(strstr(reason, "did you mean 'f32'?"));
 }
 
-static void test_shapes(void **state)
-{
+static void test_shapes(void **state) {
     (void)state;
     static const struct {
         const char *word;
         int rows, columns;
         const char *reason; // NULL: fits
     } cases[] = {
-        {"f32", 1, 32, NULL},        {"f32", 5, 48, "multiple of 32"},     {"q4g128", 16, 64, "multiple of 128, the group"},
-        {"q4g128", 16, 128, NULL},   {"f32", 0, 32, "must be 1 or more"},  {"q3g32+s50", 16, 32, "sparse stores hold"},
-        {"q8c", 1, 65536, NULL},     {"q8c", 1, 65536 + 32, "one scale a row"}, {"q16g32+2:4", 16, 32, "sparse stores hold"},
+        {"f32", 1, 32, NULL},
+        {"f32", 5, 48, "multiple of 32"},
+        {"q4g128", 16, 64, "multiple of 128, the group"},
+        {"q4g128", 16, 128, NULL},
+        {"f32", 0, 32, "must be 1 or more"},
+        {"q3g32+s50", 16, 32, "sparse stores hold"},
+        {"q8c", 1, 65536, NULL},
+        {"q8c", 1, 65536 + 32, "one scale a row"},
+        {"q16g32+2:4", 16, 32, "sparse stores hold"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         const struct weight_format format = parse(cases[i].word);
@@ -85,8 +107,7 @@ static void test_shapes(void **state)
     }
 }
 
-static bool is_zero_weight(const struct linear_problem *problem, size_t at, size_t scale_at)
-{
+static bool is_zero_weight(const struct linear_problem *problem, size_t at, size_t scale_at) {
     if (problem->mask != NULL && !problem->mask[at])
         return true;
     if (problem->format.type != WEIGHT_QUANTIZED)
@@ -95,8 +116,7 @@ static bool is_zero_weight(const struct linear_problem *problem, size_t at, size
 }
 
 // What was packed comes back bit for bit, and what is absent comes back as zero.
-static void test_identity(void **state)
-{
+static void test_identity(void **state) {
     (void)state;
     size_t formats;
     const char *const *words = linear_formats(&formats);
@@ -112,7 +132,8 @@ static void test_identity(void **state)
         packed_unpack(problem.packed, back);
         size_t zeros = 0;
         for (size_t at = 0; at < count; at++) {
-            const size_t scale_at = at / (size_t)columns * (size_t)(columns / group) + at % (size_t)columns / (size_t)group;
+            const size_t scale_at =
+                at / (size_t)columns * (size_t)(columns / group) + at % (size_t)columns / (size_t)group;
             float want = 0;
             if (is_zero_weight(&problem, at, scale_at))
                 zeros++;
@@ -121,7 +142,8 @@ static void test_identity(void **state)
             else if (format.type == WEIGHT_BF16)
                 want = bfloat16_to_float(float_to_bfloat16(problem.weights[at]));
             else
-                want = (float)(problem.quantized.codes[at] - (format.asymmetric ? problem.quantized.zero_points[scale_at] : 0)) *
+                want = (float)(problem.quantized.codes[at] -
+                               (format.asymmetric ? problem.quantized.zero_points[scale_at] : 0)) *
                        problem.quantized.scales[scale_at];
             if (!(back[at] == want))
                 fail_msg("%s: weight %zu is %.9g, packed %.9g", words[f], at, back[at], want);
@@ -135,8 +157,7 @@ static void test_identity(void **state)
 }
 
 // The bytes of a store are those of its formula, plus padding: ((1 − s)·b + 1)/8 a weight for a bitmask.
-static void test_bytes(void **state)
-{
+static void test_bytes(void **state) {
     (void)state;
     static const struct {
         const char *word;
@@ -173,22 +194,24 @@ static void test_bytes(void **state)
             bits += (present - .5) * format.bits;
         const double expected = bits * 256 * 1024 / 8, bytes = (double)packed_bytes(problem.packed);
         // A panel's sections start at multiples of 64, its offset takes 8; a chunk of 4 or 2-bit codes ends on a byte.
-        const double sections = 16 * (4 * 64.0 + 8) + 64 + (format.store == STORE_BITMASK && format.bits < 8 ? 256 * 1024 / 64.0 : 0);
+        const double sections =
+            16 * (4 * 64.0 + 8) + 64 + (format.store == STORE_BITMASK && format.bits < 8 ? 256 * 1024 / 64.0 : 0);
         if (!(bytes >= expected - 1 && bytes <= expected + sections))
-            fail_msg("%s: %.0f bytes, the formula says %.0f to %.0f", cases[i].word, bytes, expected, expected + sections);
+            fail_msg("%s: %.0f bytes, the formula says %.0f to %.0f", cases[i].word, bytes, expected,
+                     expected + sections);
         linear_problem_free(&problem);
     }
 }
 
-static void test_refusals(void **state)
-{
+static void test_refusals(void **state) {
     (void)state;
     enum { ROWS = 16, COLUMNS = 32 };
     static int16_t codes[ROWS * COLUMNS];
     static float scales[ROWS], weights[ROWS * COLUMNS];
     for (int i = 0; i < ROWS; i++)
         scales[i] = 0.5f;
-    struct quantized_matrix quantized = {.rows = ROWS, .columns = COLUMNS, .bits = 4, .group = 32, .codes = codes, .scales = scales};
+    struct quantized_matrix quantized = {
+        .rows = ROWS, .columns = COLUMNS, .bits = 4, .group = 32, .codes = codes, .scales = scales};
     struct packed_matrix *packed;
     struct weight_format format = parse("q4g32");
     assert_int_equal(packed_create(&format, ROWS, COLUMNS, NULL, &quantized, NULL, &packed), 0);
@@ -213,8 +236,7 @@ static void test_refusals(void **state)
     packed_free(packed);
 }
 
-static void test_float16(void **state)
-{
+static void test_float16(void **state) {
     (void)state;
     for (uint32_t half = 0; half < 0x10000; half++) {
         const float value = float16_to_float((uint16_t)half);
@@ -235,12 +257,11 @@ static void test_float16(void **state)
     assert_int_equal(float_to_float16(65519.99f), 0x7bff);
     assert_int_equal(float_to_float16(65520.0f), 0x7c00);
     assert_true(float16_to_float(0x3555) == 0x1.554p-2f);
-    assert_int_equal(float_to_bfloat16(1.00390625f), 0x3f80);                       // tie to even
+    assert_int_equal(float_to_bfloat16(1.00390625f), 0x3f80); // tie to even
     assert_int_equal(float_to_bfloat16(nextafterf(1.00390625f, 2)), 0x3f81);
 }
 
-static void check_codes(const struct quantized_rows *rows, const float *x, size_t stride)
-{
+static void check_codes(const struct quantized_rows *rows, const float *x, size_t stride) {
     for (int row = 0; row < rows->rows; row++) {
         float largest = 0;
         for (int k = 0; k < rows->columns; k++)
@@ -260,8 +281,7 @@ static void check_codes(const struct quantized_rows *rows, const float *x, size_
     }
 }
 
-static void test_quantize_rows(void **state)
-{
+static void test_quantize_rows(void **state) {
     (void)state;
     enum { ROWS = 37, COLUMNS = 416, STRIDE = COLUMNS + 5 };
     static float x[ROWS * STRIDE];
@@ -315,11 +335,10 @@ static void test_quantize_rows(void **state)
     quantized_rows_free(&other);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_words),    cmocka_unit_test(test_bad_words), cmocka_unit_test(test_shapes),
-        cmocka_unit_test(test_identity), cmocka_unit_test(test_bytes),     cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_words),    cmocka_unit_test(test_bad_words),     cmocka_unit_test(test_shapes),
+        cmocka_unit_test(test_identity), cmocka_unit_test(test_bytes),         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_float16),  cmocka_unit_test(test_quantize_rows),
     };
     return cmocka_run_group_tests_name("pack", tests, NULL, NULL);

@@ -104,6 +104,10 @@ model: all ## train the embedded model again (about an hour of two cores; TRAIN_
 run-tests: check-deps
 	tests/run.sh --log $(BUILD)/test-logs $(UNIT_TESTS) $(CHECK_TESTS) $(sort $(wildcard tests/e2e/*.sh))
 
+.PHONY: bench-harness
+bench-harness: all ## measure what the harness itself costs, against its limits
+	scripts/bench_harness.sh $(SPEC)
+
 .PHONY: check-deps
 check-deps: ## prove who includes whom
 	scripts/check_deps.sh

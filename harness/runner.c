@@ -180,12 +180,14 @@ static void forget_roofs(struct runner *runner) {
 
 static json_t *visit_command(struct runner *runner, size_t cell, size_t round, bool final) {
     const struct settings *own = runner->plan->cells[cell].sweep->settings, *settings = runner->plan->spec->settings;
-    return json_pack("{s:s, s:s, s:o, s:I, s:I, s:I, s:b, s:o, s:s, s:I, s:f, s:O}", "do", "visit", "name",
+    const struct cell_state *state = &runner->cells[cell];
+    const char *output = state->output >= 0 ? runner->outputs[state->output].value : NULL;
+    return json_pack("{s:s, s:s, s:o, s:I, s:I, s:I, s:b, s:o, s:s, s:I, s:f, s:O, s:s*}", "do", "visit", "name",
                      runner->plan->cells[cell].cell.name, "cell", cell_values(runner, cell), "round", (json_int_t)round, "rounds",
                      (json_int_t)settings_number(settings, "rounds"), "have", (json_int_t)runner->cells[cell].ns[0].count, "final",
                      final, "sampling", sampling_settings(own), "counters", settings_text(own, "counters"), "cache_bytes",
                      (json_int_t)runner->plan->limits.cache_bytes, "roof_seconds", settings_number(settings, "roof_time"), "roof",
-                     find_roof(runner, cell)->figures);
+                     find_roof(runner, cell)->figures, "output", output);
 }
 
 static int finish_cell(struct runner *runner, size_t cell, const char *label, char *error, size_t error_size) {

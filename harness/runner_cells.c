@@ -61,6 +61,27 @@ static int find_judgement(struct runner *runner, size_t cell) {
     return grown[state->judgement].key ? 0 : -ENOMEM;
 }
 
+static int find_output(struct runner *runner, size_t cell) {
+    char key[2048];
+    struct cell_state *state = &runner->cells[cell];
+    state->output = -1;
+    if (!runner->workload->output_key)
+        return 0;
+    runner->workload->output_key(&state->plan->cell, key, sizeof key);
+    for (size_t i = 0; i < runner->output_count && state->output < 0; i++)
+        if (!strcmp(runner->outputs[i].key, key))
+            state->output = (int)i;
+    if (state->output >= 0)
+        return 0;
+    struct output *grown = realloc(runner->outputs, (runner->output_count + 1) * sizeof *grown);
+    if (!grown)
+        return -ENOMEM;
+    runner->outputs = grown;
+    grown[runner->output_count] = (struct output){.key = strdup(key)};
+    state->output = (int)runner->output_count++;
+    return grown[state->output].key ? 0 : -ENOMEM;
+}
+
 int runner_cells_create(struct runner *runner) {
     char **keys = calloc(runner->plan->count + 1, sizeof *keys);
     size_t key_count = 0;
@@ -69,7 +90,7 @@ int runner_cells_create(struct runner *runner) {
         struct cell_state *state = &runner->cells[i];
         char key[1024];
         state->plan = &runner->plan->cells[i];
-        state->judgement = -1;
+        state->judgement = state->output = -1;
         if (state->plan->status != CELL_OK)
             continue;
         runner->workload->variant_key(&state->plan->cell, key, sizeof key);
@@ -80,6 +101,8 @@ int runner_cells_create(struct runner *runner) {
             result = -ENOMEM;
         if (!result)
             result = find_judgement(runner, i);
+        if (!result)
+            result = find_output(runner, i);
     }
     for (size_t i = 0; keys && i < key_count; i++)
         free(keys[i]);
@@ -110,6 +133,11 @@ void runner_cells_free(struct runner *runner) {
         free(runner->judgements[i].layout);
         record_free(&runner->judgements[i].facts);
     }
+    for (size_t i = 0; i < runner->output_count; i++) {
+        free(runner->outputs[i].key);
+        free(runner->outputs[i].value);
+    }
+    free(runner->outputs);
     free(runner->cells);
     free(runner->judgements);
 }
@@ -176,6 +204,8 @@ static int absorb_visit(struct runner *runner, struct cell_state *state, const j
     struct record facts = {0};
     record_from_json(&facts, json_object_get(line, "facts"));
     merge_facts(state, &facts);
+    if (state->output >= 0 && !runner->outputs[state->output].value && record_get(&facts, runner->workload->output_column))
+        runner->outputs[state->output].value = strdup(record_get(&facts, runner->workload->output_column));
     record_free(&facts);
     const char *stop = json_string_value(json_object_get(line, "stop"));
     if (stop && *stop)

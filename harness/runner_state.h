@@ -21,6 +21,7 @@ struct cell_state {
     int worker;       // index of its layout's worker
     size_t variant;   // cells with the same number and worker share what is prepared
     int judgement;    // index of its quality, -1: none
+    int output;       // index of what it must produce, -1: no other cell produces the same
     bool finished;    // it has its row
     size_t visits, warmup;
     char stop[16];
@@ -38,6 +39,11 @@ struct judgement {
     char *reason; // why it could not be had
     struct record facts;
     char *layout;
+};
+
+// What cells that differ in their layout only produce.
+struct output {
+    char *key, *value; // value: NULL until one of them was found right
 };
 
 struct worker_handle {
@@ -62,6 +68,8 @@ struct runner {
     struct cell_state *cells; // (plan->count)
     struct judgement *judgements;
     size_t judgement_count;
+    struct output *outputs;
+    size_t output_count;
     struct worker_handle *workers;
     size_t worker_count;
     struct round_roof *roofs; // (worker_count)

@@ -12,19 +12,37 @@
 
 enum { START_SECONDS = 60 };
 
-static json_t *worker_settings(const struct runner *runner) {
+// What all ranks of a worker would keep if they kept everything: each variant once, and the largest cell beside them.
+static double wanted_bytes(const struct runner *runner, int worker) {
+    double variants = 0, largest = 0;
+    for (size_t i = 0; i < runner->plan->count; i++) {
+        const struct cell_state *state = &runner->cells[i];
+        if (state->plan->status != CELL_OK || state->worker != worker)
+            continue;
+        bool counted = false;
+        for (size_t j = 0; j < i && !counted; j++)
+            counted = runner->cells[j].worker == worker && runner->cells[j].variant == state->variant &&
+                      runner->cells[j].plan->status == CELL_OK;
+        variants += counted ? 0 : (double)state->plan->estimate.variant_bytes;
+        if ((double)state->plan->estimate.bytes > largest)
+            largest = (double)state->plan->estimate.bytes;
+    }
+    return variants + largest;
+}
+
+static json_t *worker_settings(const struct runner *runner, int worker) {
     const struct settings *settings = runner->plan->spec->settings;
     json_t *object = json_object();
     for (size_t i = 0; i < settings_count(settings); i++)
         if (settings_is_set(settings, settings_row(settings, i)->name))
             json_object_set_new(object, settings_row(settings, i)->name, json_string(settings_value(settings, i)));
-    // Half of the memory for what all ranks of all workers keep; the other half for what they work with.
+    // Half of the memory is for what workers keep, shared out by what each could use; the other half for what they work with.
     if (settings_number(settings, "memory_budget") == 0) {
-        double ranks = 0;
+        double wanted = wanted_bytes(runner, worker), all = 0, half = (double)runner->plan->limits.memory_bytes / 2;
         for (size_t i = 0; i < runner->worker_count; i++)
-            ranks += runner->workers[i].ranks;
+            all += wanted_bytes(runner, (int)i);
         char bytes[32];
-        snprintf(bytes, sizeof bytes, "%.0f", (double)runner->plan->limits.memory_bytes / 2 / (ranks > 0 ? ranks : 1));
+        snprintf(bytes, sizeof bytes, "%.0f", wanted * (all > half ? half / all : 1) / runner->workers[worker].ranks);
         json_object_set_new(object, "memory_budget", json_string(bytes));
     }
     return object;
@@ -211,7 +229,7 @@ static int start_worker(struct runner *runner, struct worker_handle *worker, enu
     json_t *command =
         json_pack("{s:s, s:s, s:i, s:i, s:b, s:f, s:o}", "do", "open", "layout", worker->layout, "ranks", worker->ranks, "threads",
                   worker->threads, "oversubscribe", !strcmp(settings_text(settings, "oversubscribe"), "yes"), "seconds",
-                  runner->time_before + runner_now() - runner->started, "settings", worker_settings(runner));
+                  runner->time_before + runner_now() - runner->started, "settings", worker_settings(runner, (int)(worker - runner->workers)));
     json_t *reply = NULL;
     long long kills = out_of_memory_kills();
     char *line = json_dumps(command, JSON_COMPACT), label[80];

@@ -24,7 +24,7 @@ const struct setting harness_settings[] = {
     {"memory_limit", SETTING_BYTES, "0", 0, 1e18, NULL, false, false,
      "that a worker's ranks may use together; 0: what the machine or its cgroup has free"},
     {"memory_budget", SETTING_BYTES, "0", 0, 1e18, NULL, false, false,
-     "of variants that one rank keeps between rounds; 0: half of the memory limit, shared by all ranks of the run"},
+     "of variants that one rank keeps between rounds; 0: a share of half of the memory limit"},
     {"counters", SETTING_TEXT, "default", 0, 0, NULL, false, true, "events to count, or none (names: llmsweep topo)"},
     {"roof_time", SETTING_SECONDS, "50ms", 0, 10, NULL, false, false, "for each bandwidth and peak in every round; 0: none are measured"},
     {"roof_memory", SETTING_BYTES, "512M", 1048576, 1e12, NULL, false, false,

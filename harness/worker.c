@@ -380,7 +380,8 @@ static int visit_cell(struct worker *worker, const json_t *command, char *error,
     sampled = clock_now();
     if (!result) {
         say_doing(worker, "verifying");
-        result = worker_agree(worker, worker->workload->verify(worker->state, &facts, error, error_size), error, error_size);
+        const char *known = json_string_value(json_object_get(command, "output"));
+        result = worker_agree(worker, worker->workload->verify(worker->state, known, &facts, error, error_size), error, error_size);
     }
     verified = clock_now();
     if (!result)

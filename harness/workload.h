@@ -126,6 +126,10 @@ struct workload {
     void (*variant_key)(const struct cell *cell, char *key, size_t size);
     // Cells with the same key share their quality columns; an empty key: none are computed.
     void (*quality_key)(void *plan, const struct cell *cell, char *key, size_t size);
+    // Cells with the same key must produce the same output, in whatever layout: what was found right in one need not be checked again in
+    // another that gives the same. output_column names the fact that says what the output was. NULL: nothing is shared.
+    void (*output_key)(const struct cell *cell, char *key, size_t size);
+    const char *output_column;
     // Turns samples, the worker's facts and the roof into columns. *half_width is the widest relative half-width of the intervals.
     void (*summarise)(void *plan, const struct cell *cell, const struct sample_set *samples, const struct measured_roof *roof,
                       struct record *row, double *half_width);
@@ -139,8 +143,9 @@ struct workload {
     int (*prepare)(void *state, const struct cell *cell, char *error, size_t error_size);
     // One run of the prepared cell. Rank 0's sample is the one that counts.
     int (*sample)(void *state, const struct phase_hooks *hooks, struct sample *sample, char *error, size_t error_size);
-    // Checks what the timed runs produced. -EBADMSG with a line that begins with "diverged:" if it is wrong.
-    int (*verify)(void *state, struct record *facts, char *error, size_t error_size);
+    // Checks what the timed runs produced. known: the output that was found right in another layout, or NULL. -EBADMSG with a line that
+    // begins with "diverged:" if it is wrong.
+    int (*verify)(void *state, const char *known, struct record *facts, char *error, size_t error_size);
     // Memory, traffic, bytes and operations a token of the prepared cell. "working_set": bytes that a step reads, all ranks together, which
     // the worker measures the roof's bandwidth over; "kept_bytes": what this rank holds for other cells.
     int (*facts)(void *state, struct record *facts, char *error, size_t error_size);

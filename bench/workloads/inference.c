@@ -420,6 +420,14 @@ static void quality_key(void *state, const struct cell *cell, char *key, size_t 
                  cell->value[AXIS_ACT], cell->value[AXIS_KV], cell->value[AXIS_PROVIDER], cell->value[AXIS_ISA]);
 }
 
+// Everything but the layout, which changes no token but where two logits are all but equal.
+static void output_key(const struct cell *cell, char *key, size_t size) {
+    size_t at = 0;
+    for (int i = 0; i < INFERENCE_AXES && at < size; i++)
+        if (i != AXIS_LAYOUT)
+            at += (size_t)snprintf(key + at, size - at, "%s|", cell->value[i]);
+}
+
 // ---------------------------------------------------------------------------------------------------------------------
 // Columns from samples
 
@@ -507,6 +515,8 @@ const struct workload inference_workload = {
     .layout = layout_of,
     .variant_key = variant_key,
     .quality_key = quality_key,
+    .output_key = output_key,
+    .output_column = "tokens_hash",
     .summarise = summarise,
     .open = inference_open,
     .close = inference_close,

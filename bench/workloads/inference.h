@@ -35,7 +35,7 @@ int inference_open(const struct settings *settings, const char *layout, const st
 void inference_close(void *state);
 int inference_prepare(void *state, const struct cell *cell, char *error, size_t error_size);
 int inference_sample(void *state, const struct phase_hooks *hooks, struct sample *sample, char *error, size_t error_size);
-int inference_verify(void *state, struct record *facts, char *error, size_t error_size);
+int inference_verify(void *state, const char *known, struct record *facts, char *error, size_t error_size);
 int inference_facts(void *state, struct record *facts, char *error, size_t error_size);
 int inference_quality(void *state, struct record *facts, char *error, size_t error_size);
 void inference_release(void *state);

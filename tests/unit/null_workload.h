@@ -189,9 +189,9 @@ static int null_sample(void *opaque, const struct phase_hooks *hooks, struct sam
         hooks->end(hooks->context, 0, 1000);
     return 0;
 }
-static int null_verify(void *opaque, struct record *facts, char *error, size_t error_size) {
+static int null_verify(void *opaque, const char *known, struct record *facts, char *error, size_t error_size) {
     struct null_state *state = opaque;
-    (void)facts;
+    (void)facts, (void)known;
     if (!strcmp(state->does, "diverge")) {
         snprintf(error, error_size, "diverged: for the test");
         return -EBADMSG;

@@ -347,7 +347,7 @@ static enum cell_status legal(void *state, const struct cell *cell, char *reason
     return CELL_OK;
 }
 
-// Rates that a core of today reaches or beats, for estimates only: memory at 10 GB/s, arithmetic at 25 GFLOP/s, a weight compressed in
+// Rates that a core of today reaches or beats, for estimates only: memory at 10 GB/s, arithmetic at 50 GFLOP/s, a weight compressed in
 // 60 ns, one drawn at random in 15 ns.
 static void estimate(void *state, const struct cell *cell, struct estimate *result) {
     const struct inference_plan *plan = state;
@@ -360,13 +360,13 @@ static void estimate(void *state, const struct cell *cell, struct estimate *resu
         return;
     engine_estimate(&model->config, &read.recipe, &read.layout, read.batch, read.prompt, read.gen, &engine);
     double cores = fmin(plan->limits->cores, layout_ranks(&read.layout) * read.layout.threads);
-    double step = fmax(engine.bytes_per_token * read.batch / (10e9 * cores), engine.flops_per_token * read.batch / (25e9 * cores));
+    double step = fmax(engine.bytes_per_token * read.batch / (10e9 * cores), engine.flops_per_token * read.batch / (50e9 * cores));
     double weights = (double)model->config.layers * (4.0 * model->config.d_model * model->config.d_model +
                                                      3.0 * model->config.d_model * model->config.ffn) +
                      (double)model->config.vocab * model->config.d_model;
-    result->sample_seconds = engine.prefill_flops / (25e9 * cores) + step * (read.gen - 1);
+    result->sample_seconds = engine.prefill_flops / (50e9 * cores) + step * (read.gen - 1);
     result->prepare_seconds = weights * 60e-9 + (has_suffix(cell->value[AXIS_MODEL], ".ini") ? weights * 15e-9 : 0);
-    result->quality_seconds = model->has_quality ? (double)plan->quality_tokens * engine.flops_per_token / (25e9 * cores) : 0;
+    result->quality_seconds = model->has_quality ? (double)plan->quality_tokens * engine.flops_per_token / (50e9 * cores) : 0;
     result->bytes = (uint64_t)engine.peak_bytes;
     result->variant_bytes = (uint64_t)engine.weight_bytes;
 }

@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: MIT
-# llmsweep. `make help` lists the targets.
+# llmsweep. `make help` lists the targets; `make V=1` shows the commands.
 
 BUILD    ?= build
-CC       ?= gcc
+ifeq ($(origin CC),default)
+CC        = gcc
+endif
 OPT      ?= -O3
 WERROR   ?= $(if $(CI),-Werror)
 SANITIZE ?=
+Q        := $(if $(V),,@)
+say       = $(if $(V),,@echo '  $(1)')
 
 PACKAGES = hwloc papi openblas gsl jansson inih libpcre2-8 ompi-c
 WARNINGS = -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wundef $(WERROR)
@@ -29,20 +33,21 @@ objects        = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
 UNIT_TESTS    := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/test_*.c))
 CHECK_TESTS   := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/check/check_*.c))
-TEST_SUPPORT  := $(filter-out tests/unit/test_% tests/check/check_%,$(wildcard tests/unit/*.c tests/check/*.c))
 
 .PHONY: all
 all: $(BUILD)/llmsweep ## build the program
 
 $(BUILD)/llmsweep: $(BUILD)/bench/main.o $(BUILD)/libbench.a $(BUILD)/libharness.a $(BUILD)/libkernels.a
-	$(CC) $(LDFLAGS) -o $@ $(BUILD)/bench/main.o -L$(BUILD) -lbench -lharness -lkernels $(LDLIBS)
+	$(call say,LINK  $@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $(BUILD)/bench/main.o -L$(BUILD) -lbench -lharness -lkernels $(LDLIBS)
 
 $(BUILD)/libkernels.a: $(call objects,$(KERNELS_SRC))
 $(BUILD)/libharness.a: $(call objects,$(HARNESS_SRC))
 $(BUILD)/libbench.a:   $(call objects,$(BENCH_SRC))
 $(BUILD)/lib%.a:
 	@rm -f $@
-	ar rcs $@ $^
+	$(call say,AR    $@)
+	$(Q)ar rcs $@ $^
 
 # The registry's list: one line a kernel file. Rewritten only when the set of files changes.
 $(BUILD)/kernel_list.h: FORCE
@@ -60,6 +65,13 @@ $(BUILD)/version.h: FORCE
 	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 .PHONY: FORCE
 FORCE:
+
+# Stops a build that lacks a package with the one command that cures it, instead of with a compiler's guess.
+.PHONY: packages
+packages:
+	@pkg-config --exists $(PACKAGES) 2> /dev/null && echo '#include <dnnl.h>' | $(CC) -fsyntax-only -xc - 2> /dev/null || \
+	{ echo "llmsweep: packages are missing; run scripts/setup.sh" >&2; exit 2; }
+
 $(BUILD)/kernels/registry.o: $(BUILD)/kernel_list.h
 $(BUILD)/bench/commands/sweep.o: $(BUILD)/version.h
 
@@ -67,13 +79,15 @@ $(BUILD)/bench/commands/sweep.o: $(BUILD)/version.h
 $(BUILD)/bench/report/assets.o: $(wildcard scripts/plot/*.gp) bench/report/page.css bench/report/page.js
 
 isa_flags = $(ISA_$(lastword $(subst _, ,$(notdir $(basename $(1))))))
-$(BUILD)/%.o: %.c
+$(BUILD)/%.o: %.c | packages
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) $(if $(filter kernels/%,$<),$(call isa_flags,$<)) -c -o $@ $<
+	$(call say,CC    $<)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(if $(filter kernels/%,$<),$(call isa_flags,$<)) -c -o $@ $<
 
 $(BUILD)/tests/%: tests/%.c $(BUILD)/libbench.a $(BUILD)/libharness.a $(BUILD)/libkernels.a
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< -L$(BUILD) -lbench -lharness -lkernels $(LDLIBS) -lcmocka
+	$(call say,TEST  $@)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< -L$(BUILD) -lbench -lharness -lkernels $(LDLIBS) -lcmocka
 
 .PHONY: unit
 unit: $(UNIT_TESTS) $(CHECK_TESTS) ## build the unit tests and the kernel checks
@@ -89,6 +103,11 @@ bench: ## install what is missing, build, run the default sweep and write its re
 	scripts/setup.sh
 	$(MAKE) -j$(JOBS) --no-print-directory all
 	$(BUILD)/llmsweep run $(SPEC) --report $(if $(MODEL),--set model=$(MODEL)) $(if $(TEXT),--set text=$(TEXT))
+
+RUN ?= $(lastword $(sort $(wildcard results/2*)))
+.PHONY: report
+report: all ## write the report of the latest run again (RUN=results/…)
+	$(BUILD)/llmsweep report $(RUN)
 
 .PHONY: test
 test: ## install what is missing, build and run every test

@@ -192,8 +192,9 @@ static struct cell_sampler *find_sampler(struct worker *worker, const char *name
 struct visit {
     json_t *samples, *steps;
     size_t warmup, sampled;
-    double warmup_seconds, sampled_seconds;
-    bool drifting;
+    double warmup_seconds, sampled_seconds, counting_seconds;
+    json_t *counted; // NULL: not counted, or counters are off
+    bool has_counted;
     const char *stop;
 };
 
@@ -242,16 +243,44 @@ static bool go_on(struct worker *worker, struct visit *visit, struct sampler *sa
     return final || (double)visit->sampled < least || (visit->sampled_seconds < time / rounds && !narrow);
 }
 
+// A pass that counts is a run like any other, which is not timed: it serves as one of the warm-up. It comes second, when memory was
+// touched for the first time, or first where one run is all the warm-up that there is time for.
+static int count_as_warmup(struct worker *worker, struct visit *visit, struct sampler *sampler, const json_t *command, char *error,
+                           size_t error_size) {
+    double ns = 0;
+    uint64_t start = clock_now();
+    int result = worker_agree(worker, worker_count(worker, command, &visit->counted, &ns, error, error_size), error, error_size);
+    enum sampler_state state;
+    visit->has_counted = true;
+    if (!result && worker->context.rank == 0 && ns > 0 && sampler->state == SAMPLER_WARMING && !sampler->warm) {
+        result = sampler_add(sampler, ns, &state);
+        visit->warmup++;
+        visit->warmup_seconds += ns / 1e9;
+    } else
+        ns = 0;
+    visit->counting_seconds += clock_seconds(start, clock_now()) - ns / 1e9;
+    return result;
+}
+
 static int take_samples(struct worker *worker, struct visit *visit, struct sampler *sampler, const json_t *command, char *error,
                         size_t error_size) {
-    bool more = true;
-    int result = 0;
+    const json_t *said = json_object_get(command, "sampling");
+    bool more = true, final = json_is_true(json_object_get(command, "final"));
+    bool long_samples = sampler->count && sampler->median.estimate / 1e9 >= json_number_value(json_object_get(said, "warmup_time"));
+    int result = 0, counting_run = 1;
     enum sampler_state state = SAMPLER_WARMING;
     // The sampler's warm-up is at least one sample; a spec may want more.
-    int warmup = (int)json_number_value(json_object_get(json_object_get(command, "sampling"), "warmup_min")) - 1;
+    int warmup = (int)json_number_value(json_object_get(said, "warmup_min")) - 1;
+    if (long_samples)
+        counting_run = 0;
+    comm_broadcast(worker->context.world, &counting_run, sizeof counting_run, 0);
     say_doing(worker, "sampling");
-    while (more && !result) {
+    for (int run = 0; more && !result; run++) {
         struct sample sample = {0};
+        if (final && run == counting_run) {
+            result = count_as_warmup(worker, visit, sampler, command, error, error_size);
+            continue;
+        }
         result = worker_agree(worker, worker->workload->sample(worker->state, NULL, &sample, error, error_size), error, error_size);
         if (result)
             break;
@@ -347,7 +376,7 @@ static int visit_cell(struct worker *worker, const json_t *command, char *error,
     struct visit visit = {.samples = json_array(), .steps = json_array(), .stop = ""};
     struct machine_snapshot before, after;
     struct machine_difference machine;
-    json_t *counted = NULL, *roof = NULL;
+    json_t *roof = NULL;
     bool final = json_is_true(json_object_get(command, "final"));
     struct cell_sampler *own = NULL;
     int result = read_cell(worker, command, &cell, error, error_size);
@@ -386,8 +415,8 @@ static int visit_cell(struct worker *worker, const json_t *command, char *error,
     verified = clock_now();
     if (!result)
         result = worker_agree(worker, worker->workload->facts(worker->state, &facts, error, error_size), error, error_size);
-    if (!result && final)
-        result = worker_agree(worker, worker_count(worker, command, &counted, error, error_size), error, error_size);
+    if (!result && final && !visit.has_counted)
+        result = count_as_warmup(worker, &visit, &own->sampler, command, error, error_size);
     measured = clock_now();
     if (!result) {
         gather_state(worker, &machine, &facts);
@@ -400,13 +429,15 @@ static int visit_cell(struct worker *worker, const json_t *command, char *error,
                                   json_integer_value(json_object_get(command, "round")), "samples", visit.samples, "steps",
                                   visit.steps, "warmup", (json_int_t)visit.warmup, "stop", visit.stop, "facts",
                                   record_json(&facts));
+        // All of the sampling but the warm-up and the counting; a pass that counted without sampling came later.
+        double sampled_seconds = clock_seconds(prepared, sampled) - visit.warmup_seconds - (visit.sampled ? visit.counting_seconds : 0);
         json_object_set_new(reply, "seconds",
                             json_pack("{s:f, s:f, s:f, s:f, s:f, s:f}", "prepare", clock_seconds(start, prepared), "warmup",
-                                      visit.warmup_seconds, "samples", clock_seconds(prepared, sampled) - visit.warmup_seconds, "verify",
-                                      clock_seconds(sampled, verified), "counters", clock_seconds(verified, measured), "roof",
+                                      visit.warmup_seconds, "samples", sampled_seconds, "verify", clock_seconds(sampled, verified), "counters",
+                                      visit.counting_seconds, "roof",
                                       clock_seconds(measured, done)));
-        if (counted)
-            json_object_set(reply, "counters", counted);
+        if (visit.counted)
+            json_object_set(reply, "counters", visit.counted);
         if (roof)
             json_object_set(reply, "roof", roof);
         say(worker, reply);
@@ -414,7 +445,7 @@ static int visit_cell(struct worker *worker, const json_t *command, char *error,
     record_free(&facts);
     json_decref(visit.samples);
     json_decref(visit.steps);
-    json_decref(counted);
+    json_decref(visit.counted);
     json_decref(roof);
     return result;
 }

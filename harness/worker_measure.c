@@ -73,7 +73,7 @@ static json_t *report_counters(const struct worker *worker, const struct countin
     return rows;
 }
 
-int worker_count(struct worker *worker, const json_t *command, json_t **counted, char *error, size_t error_size) {
+int worker_count(struct worker *worker, const json_t *command, json_t **counted, double *ns, char *error, size_t error_size) {
     const char *events = json_string_value(json_object_get(command, "counters"));
     size_t phases = (size_t)worker->workload->phase_count;
     struct counting counting = {0};
@@ -107,10 +107,12 @@ int worker_count(struct worker *worker, const json_t *command, json_t **counted,
     comm_all_reduce_max_u64(worker->context.world, &passes, 1);
     struct phase_hooks hooks = {begin_phase, end_phase, &counting};
     for (int pass = 0; pass < (int)passes && !result; pass++) {
-        struct sample sample;
+        struct sample sample = {0};
         counting.pass = pass;
         result = worker->workload->sample(worker->state, pass < mine ? &hooks : NULL, &sample, error, error_size);
         result = worker_agree(worker, result, error, error_size);
+        for (int phase = 0; phase < worker->workload->phase_count && !result; phase++)
+            *ns += (double)sample.phase[phase].ns / (double)passes;
     }
     if (!result)
         result = worker_agree(worker, counting.error, error, error_size);

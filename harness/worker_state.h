@@ -38,7 +38,8 @@ struct worker {
 int worker_agree(struct worker *worker, int code, char *error, size_t error_size);
 // Runs the prepared cell once for every counter pass. *counted: an array of {phase, event, value, status, reason, work}, NULL when counters
 // are off. Collective.
-int worker_count(struct worker *worker, const struct json_t *command, struct json_t **counted, char *error, size_t error_size);
+// *ns grows by what one pass took.
+int worker_count(struct worker *worker, const struct json_t *command, struct json_t **counted, double *ns, char *error, size_t error_size);
 // The roof beside the prepared cell. What the command knows of this round ("roof": stream, fp32, int8, bf16, and bandwidths by the working
 // set's power of two) is not measured again. *roof: the same, and "hot" for this cell; NULL when no roof is wanted. Collective.
 int worker_roof(struct worker *worker, const struct json_t *command, double working_set, struct json_t **roof, char *error,

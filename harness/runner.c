@@ -364,10 +364,11 @@ static int save_run(struct runner *runner, struct runner_result *result, bool fi
     json_object_set_new(run, "roofs", describe_roofs(runner));
     json_object_set_new(run, "elapsed", json_real(runner->time_before + times->wall));
     json_object_set_new(run, "overhead",
-                        json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "wall", times->wall, "warmup", times->warmup,
+                        json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "wall", times->wall, "warmup", times->warmup,
                                   "samples", times->samples, "quality", times->quality, "verify", times->verify, "prepare", times->prepare,
                                   "counters", times->counters, "roof", times->roof, "launch", times->launch, "share",
-                                  times->wall > 0 ? timed / times->wall : 0, "driver_peak_bytes", result->driver_peak_bytes));
+                                  times->wall > 0 ? timed / times->wall : 0, "driver_peak_bytes", result->driver_peak_bytes,
+                                  "sample_overhead", runner->sample_overhead));
     if (finished)
         json_object_set_new(run, "finished", timestamp());
     return run_store_save(&runner->store, error, error_size);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "harness/clock.h"
 #include "harness/runner_state.h"
 #include "harness/stats.h"
 
@@ -262,6 +263,19 @@ int runner_empty_row(struct runner *runner, size_t cell, enum cell_status status
     return row->failed ? -ENOMEM : 0;
 }
 
+// A phase reads the clock at both of its ends, and a step twice more.
+static void note_sample_overhead(struct runner *runner, const struct sample_set *samples) {
+    const double steps = samples->count ? (double)samples->steps / (double)samples->count : 0;
+    const double reading = clock_cost().read_ns * 2 * (runner->workload->phase_count + steps);
+    for (size_t i = 0; i < samples->count; i++) {
+        double ns = 0;
+        for (int phase = 0; phase < runner->workload->phase_count; phase++)
+            ns += (double)samples->phase[phase].ns[i];
+        if (reading > runner->sample_overhead * ns)
+            runner->sample_overhead = reading / ns;
+    }
+}
+
 int runner_cell_row(struct runner *runner, size_t cell, struct record *row) {
     struct cell_state *state = &runner->cells[cell];
     struct sample_set samples = {.count = state->ns[0].count, .step_ns = state->steps.value, .steps = state->steps.count};
@@ -269,6 +283,7 @@ int runner_cell_row(struct runner *runner, size_t cell, struct record *row) {
         samples.phase[phase].ns = state->ns[phase].value;
         samples.phase[phase].work = state->work[phase].value;
     }
+    note_sample_overhead(runner, &samples);
     double figures[ROOF_FIGURES], half_width = INFINITY;
     for (int figure = 0; figure < ROOF_FIGURES; figure++)
         figures[figure] = middle(&state->roof[figure]);

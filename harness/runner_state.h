@@ -77,6 +77,7 @@ struct runner {
     struct progress progress;
     struct runner_times times;
     double started;       // clock, seconds
+    double sample_overhead; // the largest share of any sample that went into reading the clock
     double time_before;   // seconds that the run took before it was resumed
     double planned, done; // seconds
     size_t finished;

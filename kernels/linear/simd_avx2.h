@@ -11,6 +11,9 @@ enum { LANES = 8, VECTORS = 2 };
 // Of 16 registers, 2 × width are sums.
 #define F32_WIDTHS(_) _(1) _(2) _(4) _(6)
 #define Q8_WIDTHS(_)  _(1) _(2) _(4)
+// The widths of up to F32_DIRECT and Q8_DIRECT tokens.
+#define F32_FEW_WIDTHS(_) F32_WIDTHS(_)
+#define Q8_FEW_WIDTHS(_)  Q8_WIDTHS(_)
 enum { F32_BLOCK = 6, Q8_BLOCK = 4, F32_DIRECT = 6, Q8_DIRECT = 4, ALL_BYTES_ALIKE = 0 };
 // What a symbol shared by the kernels of this instruction set ends in.
 #define F32_SUFFIX(name) name##_avx2

@@ -10,6 +10,9 @@
 enum { LANES = 16, VECTORS = 1 };
 #define F32_WIDTHS(_) _(1) _(2) _(4) _(8) _(12)
 #define Q8_WIDTHS(_)  F32_WIDTHS(_)
+// The widths of up to F32_DIRECT and Q8_DIRECT tokens.
+#define F32_FEW_WIDTHS(_) _(1) _(2) _(4) _(8)
+#define Q8_FEW_WIDTHS(_)  F32_FEW_WIDTHS(_)
 enum { F32_BLOCK = 12, Q8_BLOCK = 12, F32_DIRECT = 8, Q8_DIRECT = 8, ALL_BYTES_ALIKE = 1 };
 // What a symbol shared by the kernels of this instruction set ends in.
 #define F32_SUFFIX(name) name##_avx512

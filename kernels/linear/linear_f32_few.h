@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: MIT
+// f32 activations, up to F32_DIRECT tokens: a tile is unpacked to f32 and used at once, so that each packed byte is
+// read once. For the macros see linear_f32_simd.h.
+
+static inline __attribute__((always_inline)) void few_multiply_chunk(int width, const float *weights, const float *x,
+                                                                     vfloat part[][VECTORS]) {
+#pragma GCC unroll 4
+    for (int column = 0; column < CHUNK_COLUMNS; column++) {
+        vfloat w[VECTORS];
+#pragma GCC unroll 2
+        for (int v = 0; v < VECTORS; v++)
+            w[v] = vfloat_load(weights + PACKED_PANEL_ROWS * column + LANES * v);
+#pragma GCC unroll 12
+        for (int i = 0; i < width; i++) {
+            const vfloat token = vfloat_broadcast(x + column * width + i);
+#pragma GCC unroll 2
+            for (int v = 0; v < VECTORS; v++)
+                part[i][v] = vfloat_fma(w[v], token, part[i][v]);
+        }
+    }
+}
+
+static inline __attribute__((always_inline)) void few_multiply_tile(int width, const struct source *source,
+                                                                    const float *weights, const float *x,
+                                                                    vfloat part[][VECTORS]) {
+    if (!BLOCKED) {
+        for (int chunk = 0; chunk < TILE_CHUNKS; chunk++)
+            few_multiply_chunk(width, weights + CHUNK_CODES * chunk, x + CHUNK_COLUMNS * chunk * width, part);
+        return;
+    }
+    for (uint32_t present = source->present; present != 0; present &= present - 1) {
+        const int column = CHUNK_COLUMNS * __builtin_ctz(present);
+        few_multiply_chunk(width, weights, x + column * width, part);
+        weights += CHUNK_CODES;
+    }
+}
+
+static inline __attribute__((always_inline)) vfloat few_read_scales(const struct linear_block *block, int group,
+                                                                    int v) {
+    const int at = group * PACKED_PANEL_ROWS + LANES * v;
+    if (block->weights->format.bits == 16)
+        return vfloat_load((const float *)(const void *)block->panel.scales + at);
+    return vfloat_halves(block->panel.scales + sizeof(uint16_t) * (size_t)at);
+}
+
+// `width` tokens, a constant.
+static inline __attribute__((always_inline)) void few_block_body(int width, const struct linear_block *block) {
+    struct source source = source_open(block, NULL);
+    const float *x = (const float *)block->x;
+    _Alignas(64) float buffer[TILE_CODES];
+    vfloat total[F32_DIRECT][VECTORS];
+#pragma GCC unroll 12
+    for (int i = 0; i < width; i++) {
+#pragma GCC unroll 2
+        for (int v = 0; v < VECTORS; v++)
+            total[i][v] = vfloat_zero();
+    }
+    for (int group = 0; group < block->weights->groups; group++) {
+        source_group(&source, block, group);
+        for (int t = 0; t < block->weights->tiles_per_group; t++, x += TILE_COLUMNS * width) {
+            const float *weights = NEXT_FLOATS(&source, buffer);
+            vfloat part[F32_DIRECT][VECTORS];
+#pragma GCC unroll 12
+            for (int i = 0; i < width; i++) {
+#pragma GCC unroll 2
+                for (int v = 0; v < VECTORS; v++)
+                    part[i][v] = vfloat_zero();
+            }
+            few_multiply_tile(width, &source, weights, x, part);
+#pragma GCC unroll 2
+            for (int v = 0; v < VECTORS; v++) {
+                const vfloat scale = QUANTIZED ? few_read_scales(block, group, v) : vfloat_zero();
+#pragma GCC unroll 12
+                for (int i = 0; i < width; i++)
+                    total[i][v] =
+                        QUANTIZED ? vfloat_fma(scale, part[i][v], total[i][v]) : vfloat_add(total[i][v], part[i][v]);
+            }
+        }
+    }
+#pragma GCC unroll 12
+    for (int i = 0; i < width; i++) {
+        if (i >= block->tokens)
+            break;
+#pragma GCC unroll 2
+        for (int v = 0; v < VECTORS; v++) {
+            if (block->rows > LANES * v)
+                vfloat_store(block->y + (size_t)i * block->y_stride + LANES * v, total[i][v], block->rows - LANES * v);
+        }
+    }
+}
+
+// The least compiled width that holds the tokens.
+static int few_width(int tokens) {
+#define FEW_WIDTH_AT_LEAST(w)                                                                                          \
+    if (tokens <= w)                                                                                                   \
+        return w;
+    F32_FEW_WIDTHS(FEW_WIDTH_AT_LEAST)
+    return F32_DIRECT;
+}
+
+// At most F32_DIRECT tokens.
+static void few_linear(const struct linear_call *call) {
+    const struct packed_matrix *weights = call->weights;
+    const struct linear_scratch scratch = linear_scratch(call);
+    const int width = few_width(call->m);
+    struct linear_block block = {.weights = weights,
+                                 .width = width,
+                                 .x = width > 1 ? scratch.x : call->x,
+                                 .y_stride = call->y_stride,
+                                 .tokens = call->m};
+    if (width > 1)
+        interleave(scratch.x, call->x, call->x_stride, call->m, width, weights->columns);
+    for (int panel = linear_panel_begin(call); panel < linear_panel_end(call); panel++) {
+        block.panel = packed_panel(weights, panel);
+        block.rows = linear_panel_rows(call, panel);
+        block.y = call->y + (size_t)panel * PACKED_PANEL_ROWS;
+#define FEW_CASE(w)                                                                                                    \
+    case w:                                                                                                            \
+        few_block_body(w, &block);                                                                                     \
+        break;
+        switch (width) { F32_FEW_WIDTHS(FEW_CASE) }
+    }
+}

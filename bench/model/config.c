@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "bench/model/model.h"
 
@@ -24,6 +25,60 @@ const char *model_matrix_name(enum layer_matrix which)
 {
     static const char *const names[LAYER_MATRICES] = {"q", "k", "v", "o", "gate", "up", "down"};
     return names[which];
+}
+
+static const char *const architectures[ARCHITECTURES] = {"llama", "qwen2", "qwen3", "gemma", "gemma2", "gemma3"};
+
+const char *model_architecture_name(enum architecture architecture)
+{
+    return architectures[architecture];
+}
+
+enum architecture model_architecture(const char *name, size_t bytes)
+{
+    int i = 0;
+    while (i < ARCHITECTURES && (strlen(architectures[i]) != bytes || memcmp(architectures[i], name, bytes)))
+        i++;
+    return (enum architecture)i;
+}
+
+const char *model_architecture_names(void)
+{
+    return "llama qwen2 qwen3 gemma gemma2 gemma3";
+}
+
+bool model_layer_windowed(const struct model_config *config, int layer)
+{
+    return config->window > 0 && layer % config->window_period < config->window_period - 1;
+}
+
+bool model_config_plain(const struct model_config *config)
+{
+    return config->gate == GATE_SILU && !config->qkv_bias && !config->qk_norm && !config->post_norms && !config->rope_factors &&
+           config->rope_scale == 0 && config->embedding_scale == 0 && config->attention_scale == 0 && config->attention_cap == 0 &&
+           config->output_cap == 0 && config->window == 0;
+}
+
+static int check_additions(const struct model_config *config, char *reason, size_t reason_size)
+{
+    const struct {
+        const char *name;
+        float value;
+    } factors[] = {{"rope_scale", config->rope_scale},       {"embedding_scale", config->embedding_scale},
+                   {"attention_scale", config->attention_scale}, {"attention_cap", config->attention_cap},
+                   {"output_cap", config->output_cap},       {"window_rope_theta", config->window_rope_theta}};
+    for (size_t i = 0; i < sizeof factors / sizeof *factors; i++) {
+        if (!(factors[i].value >= 0 && factors[i].value <= 1e9f)) {
+            snprintf(reason, reason_size, "%s is %g (allowed: 0 to 1e9)", factors[i].name, (double)factors[i].value);
+            return -EINVAL;
+        }
+    }
+    if (config->window < 0 || (config->window > 0 && config->window_period < 1)) {
+        snprintf(reason, reason_size, "a sliding window of %d positions in layers but each %d-th makes no sense", config->window,
+                 config->window_period);
+        return -EINVAL;
+    }
+    return 0;
 }
 
 int model_config_check(const struct model_config *config, char *reason, size_t reason_size)
@@ -61,5 +116,5 @@ int model_config_check(const struct model_config *config, char *reason, size_t r
         snprintf(reason, reason_size, "norm_eps is %g (allowed: 0 to 1)", (double)config->norm_eps);
         return -EINVAL;
     }
-    return 0;
+    return check_additions(config, reason, reason_size);
 }

@@ -52,17 +52,6 @@ static int reserve_codes(struct engine *engine, struct quantized_rows *codes, in
     return 0;
 }
 
-static void fill_rotations(struct engine *engine)
-{
-    const int half = engine->config->head_dim / 2;
-    for (int position = 0; position < engine->options.max_context; position++)
-        for (int i = 0; i < half; i++) {
-            const double angle = position * pow((double)engine->config->rope_theta, -(double)i / half);
-            engine->cosines[position * half + i] = (float)cos(angle);
-            engine->sines[position * half + i] = (float)sin(angle);
-        }
-}
-
 static size_t scratch_bytes(const struct engine *engine)
 {
     const struct variant *variant = engine->variant;
@@ -84,6 +73,10 @@ static int reserve_all(struct engine *engine)
     int status = 0;
     engine->cosines = reserve_rows(engine, engine->options.max_context, half, &status);
     engine->sines = reserve_rows(engine, engine->options.max_context, half, &status);
+    if (config->window > 0) {
+        engine->window_cosines = reserve_rows(engine, engine->options.max_context, half, &status);
+        engine->window_sines = reserve_rows(engine, engine->options.max_context, half, &status);
+    }
     engine->x = reserve_rows(engine, rows, config->d_model, &status);
     engine->partial = reserve_rows(engine, rows, config->d_model, &status);
     engine->normed = reserve_rows(engine, rows, config->d_model, &status);
@@ -109,10 +102,14 @@ static int reserve_all(struct engine *engine)
         struct thread_space *space = &engine->spaces[thread];
         space->scratch = reserve(engine, scratch, 1, &status);
         space->normed = reserve_rows(engine, NARROW_ROWS, config->d_model, &status);
+        if (config->attention_cap > 0 || config->window > 0)
+            space->scores = reserve_rows(engine, engine->options.max_context, 1, &status);
         if (status != 0 || (codes && reserve_codes(engine, space->codes, NARROW_ROWS) != 0))
             return -ENOMEM;
     }
-    fill_rotations(engine);
+    model_rotations(variant->model, false, engine->options.max_context, engine->cosines, engine->sines);
+    if (engine->window_cosines != NULL)
+        model_rotations(variant->model, true, engine->options.max_context, engine->window_cosines, engine->window_sines);
     return kv_cache_create(&engine->cache, variant->layers.end - variant->layers.begin, engine->max_local, variant->kv_heads,
                            config->head_dim, engine->options.max_context);
 }
@@ -177,6 +174,12 @@ static int check_options(const struct engine *engine, char *error, size_t error_
                  options->max_context, variant->layout.data);
         return -EINVAL;
     }
+    const int head_dim = engine->config->head_dim;
+    if (head_dim % 16 != 0 || head_dim > ATTENTION_MAX_HEAD_DIM) {
+        snprintf(error, error_size, "heads of %d values have no attention kernel (multiples of 16 up to %d have)", head_dim,
+                 ATTENTION_MAX_HEAD_DIM);
+        return -ENOTSUP;
+    }
     return 0;
 }
 
@@ -193,6 +196,8 @@ int engine_open(struct engine **engine_out, const struct variant *variant, struc
     engine->config = &variant->model->config;
     engine->options = *options;
     engine->group = group;
+    engine->attention_scale = engine->config->attention_scale > 0 ? engine->config->attention_scale
+                                                                   : 1.0f / sqrtf((float)engine->config->head_dim);
     int status = check_options(engine, error, error_size);
     if (status == 0)
         status = pick_kernels(engine, error, error_size);
@@ -238,7 +243,7 @@ void engine_close(struct engine *engine)
 {
     if (engine == NULL)
         return;
-    void *buffers[] = { engine->cosines, engine->sines, engine->x, engine->partial, engine->normed, engine->q, engine->attended, engine->k,
+    void *buffers[] = { engine->cosines, engine->sines, engine->window_cosines, engine->window_sines, engine->x, engine->partial, engine->normed, engine->q, engine->attended, engine->k,
                         engine->v, engine->gate, engine->up, engine->logits, engine->gathered, engine->best, engine->emit, engine->current,
                         engine->decode_units };
     for (size_t i = 0; i < sizeof(buffers) / sizeof(*buffers); i++)
@@ -248,6 +253,7 @@ void engine_close(struct engine *engine)
     for (int thread = 0; engine->spaces != NULL && thread < engine->variant->layout.threads; thread++) {
         free(engine->spaces[thread].scratch);
         free(engine->spaces[thread].normed);
+        free(engine->spaces[thread].scores);
         for (int width = 0; width < INPUT_WIDTHS; width++)
             quantized_rows_free(&engine->spaces[thread].codes[width]);
     }

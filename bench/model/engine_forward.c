@@ -70,14 +70,19 @@ static struct input normed(struct engine *engine, struct team_member *self, cons
     return quantized(engine, self, y, width, rows, WIDTH_MODEL, own);
 }
 
-// Adds up the shards' parts of a row-split layer and adds them to the residual stream.
-static void add_partial(struct engine *engine, struct team_member *self, int rows, struct layout_range columns)
+// Adds up the shards' parts of a row-split layer and adds them, normed where there is a norm, to the residual stream.
+static void add_partial(struct engine *engine, struct team_member *self, int rows, struct layout_range columns, const float *post_norm)
 {
     const size_t width = (size_t)engine->config->d_model;
     if (comm_size(engine->tensor) > 1) {
         team_barrier(self);
         if (self->thread == 0)
             comm_all_reduce_sum(engine->tensor, engine->partial, (size_t)rows * width);
+        team_barrier(self);
+    }
+    if (post_norm != NULL) {
+        team_barrier(self);
+        engine_norm_partial(engine, post_norm, share(self, rows, 1));
         team_barrier(self);
     }
     for (int row = 0; row < rows; row++) {
@@ -94,15 +99,18 @@ static void rotate_and_store(struct engine *engine, const struct unit *unit, int
 {
     const int size = engine->config->head_dim, group = engine->variant->heads / engine->variant->kv_heads;
     const size_t q_width = (size_t)engine->variant->heads * (size_t)size, kv_width = (size_t)engine->variant->kv_heads * (size_t)size;
+    const bool windowed = engine->window_cosines != NULL && model_layer_windowed(engine->config, engine->variant->layers.begin + cache_layer);
+    const float *cosines = windowed ? engine->window_cosines : engine->cosines, *sines = windowed ? engine->window_sines : engine->sines;
     for (int row = rows.begin; row < rows.end; row++) {
         const int sequence = unit->first + row / unit->length, position = unit->begin + row % unit->length;
         const size_t angles = (size_t)position * (size_t)(size / 2);
         float *k = engine->k + (size_t)row * kv_width, *v = engine->v + (size_t)row * kv_width;
-        struct rope_call call = { .x = k + (size_t)heads.begin * (size_t)size, .cosines = engine->cosines + angles,
-                                  .sines = engine->sines + angles, .heads = heads.end - heads.begin, .head_dim = size,
+        const size_t first = (size_t)heads.begin * (size_t)size;
+        engine_finish_heads(engine, cache_layer, heads, engine->q + (size_t)row * q_width + first * (size_t)group, k + first, v + first);
+        struct rope_call call = { .x = k + first, .cosines = cosines + angles, .sines = sines + angles, .heads = heads.end - heads.begin, .head_dim = size,
                                   .interleaved = engine->config->rope_style == ROPE_INTERLEAVED };
         engine->rope(&call);
-        call.x = engine->q + (size_t)row * q_width + (size_t)(heads.begin * group) * (size_t)size;
+        call.x = engine->q + (size_t)row * q_width + first * (size_t)group;
         call.heads *= group;
         engine->rope(&call);
         for (int head = heads.begin; head < heads.end; head++)
@@ -112,7 +120,7 @@ static void rotate_and_store(struct engine *engine, const struct unit *unit, int
 }
 
 // Attention of `count` rows from `row` on, all of one sequence, over one key/value head.
-static void attend(struct engine *engine, const struct unit *unit, int cache_layer, int row, int count, int head)
+static void attend(struct engine *engine, const struct team_member *self, const struct unit *unit, int cache_layer, int row, int count, int head)
 {
     const int size = engine->config->head_dim, group = engine->variant->heads / engine->variant->kv_heads;
     const size_t width = (size_t)engine->variant->heads * (size_t)size;
@@ -123,8 +131,11 @@ static void attend(struct engine *engine, const struct unit *unit, int cache_lay
                                          .values = kv_cache_values(&engine->cache, cache_layer, sequence, head),
                                          .out = engine->attended + offset, .out_stride = width, .rows = count, .q_heads = group,
                                          .head_dim = size, .first_position = unit->begin + row % unit->length,
-                                         .scale = 1.0f / sqrtf((float)size) };
-    engine->attention(&call);
+                                         .scale = engine->attention_scale };
+    if (engine_attends_specially(engine, cache_layer, call.first_position + count - 1))
+        engine_attend_specially(engine, cache_layer, &call, engine->spaces[self->thread].scores);
+    else
+        engine->attention(&call);
 }
 
 // Queries, keys and values of the threads' own heads, where heads can be shared out evenly: no barrier until all of it is done.
@@ -141,7 +152,7 @@ static void attention_by_heads(struct engine *engine, struct team_member *self, 
     rotate_and_store(engine, unit, layer, (struct layout_range){ 0, rows }, heads);
     for (int sequence = 0; sequence < unit->sequences; sequence++)
         for (int head = heads.begin; head < heads.end; head++)
-            attend(engine, unit, layer, sequence * unit->length, unit->length, head);
+            attend(engine, self, unit, layer, sequence * unit->length, unit->length, head);
     team_barrier(self);
 }
 
@@ -166,7 +177,7 @@ static void attention_by_items(struct engine *engine, struct team_member *self, 
     for (int item = self->thread; item < unit->sequences * blocks * variant->kv_heads; item += self->threads) {
         const int head = item % variant->kv_heads, block = item / variant->kv_heads % blocks, sequence = item / variant->kv_heads / blocks;
         const int begin = block * ATTENTION_ROWS, left = unit->length - begin;
-        attend(engine, unit, layer, sequence * unit->length + begin, left < ATTENTION_ROWS ? left : ATTENTION_ROWS, head);
+        attend(engine, self, unit, layer, sequence * unit->length + begin, left < ATTENTION_ROWS ? left : ATTENTION_ROWS, head);
     }
     team_barrier(self);
 }
@@ -187,7 +198,7 @@ static void layer_forward(struct engine *engine, struct team_member *self, const
         attention_by_items(engine, self, unit, layer, &input);
     input = quantized(engine, self, engine->attended, (size_t)heads_width, rows, WIDTH_HEADS, own);
     linear(engine, self, variant->matrix[layer][LAYER_O], &input, rows, engine->partial, (size_t)d_model, columns);
-    add_partial(engine, self, rows, columns);
+    add_partial(engine, self, rows, columns, weights->post_attention_norm);
 
     input = normed(engine, self, weights->ffn_norm, rows);
     const struct layout_range hidden = share(self, ffn, PACKED_PANEL_ROWS);
@@ -195,11 +206,11 @@ static void layer_forward(struct engine *engine, struct team_member *self, const
     linear(engine, self, variant->matrix[layer][LAYER_UP], &input, rows, engine->up, (size_t)ffn, hidden);
     engine->swiglu(&(struct swiglu_call){ .gate = engine->gate + hidden.begin, .up = engine->up + hidden.begin,
                                           .y = engine->gate + hidden.begin, .stride = (size_t)ffn, .rows = rows,
-                                          .columns = hidden.end - hidden.begin });
+                                          .columns = hidden.end - hidden.begin, .gelu = engine->config->gate == GATE_GELU });
     team_barrier(self);
     input = quantized(engine, self, engine->gate, (size_t)ffn, rows, WIDTH_FFN, own);
     linear(engine, self, variant->matrix[layer][LAYER_DOWN], &input, rows, engine->partial, (size_t)d_model, columns);
-    add_partial(engine, self, rows, columns);
+    add_partial(engine, self, rows, columns, weights->post_ffn_norm);
 }
 
 // A logit and its token as one integer that grows with the logit and, between equals, falls with the token. UINT64_MAX says that
@@ -337,6 +348,7 @@ static void output_forward(struct run *run, struct team_member *self, const stru
         const struct input input = quantized(engine, self, y, width, count, WIDTH_MODEL, own);
         const struct layout_range columns = share(self, engine->vocab_local, PACKED_PANEL_ROWS);
         linear(engine, self, engine->variant->output, &input, count, engine->logits, (size_t)engine->vocab_local, columns);
+        engine_cap_logits(engine, count, columns);
         for (int i = 0; i < count; i++)
             engine->best[(size_t)self->thread * (size_t)engine->logit_rows + (size_t)i] =
                 largest_logit(engine->logits + (size_t)i * (size_t)engine->vocab_local, columns, engine->variant->vocabulary.begin);
@@ -352,12 +364,17 @@ static void embed(struct run *run, const struct team_member *self, const struct 
     struct engine *engine = run->engine;
     const size_t width = (size_t)engine->config->d_model;
     const struct layout_range rows = share(self, unit_rows(unit), 1);
+    const struct tensor embedding = model_embedding(engine->variant->model);
+    const float scale = engine->config->embedding_scale;
     for (int row = rows.begin; row < rows.end; row++) {
         const int sequence = unit->first + row / unit->length, position = unit->begin + row % unit->length;
         const int32_t token = run->tokens == NULL ? engine->current[sequence]
                                                   : run->tokens[(size_t)(engine->sequences.begin + sequence) * (size_t)run->length +
                                                                 (size_t)position];
-        memcpy(engine->x + (size_t)row * width, engine->variant->model->embedding + (size_t)token * width, width * sizeof(float));
+        float *x = engine->x + (size_t)row * width;
+        tensor_read_rows(&embedding, token, 1, x);
+        for (size_t i = 0; scale > 0 && i < width; i++)
+            x[i] *= scale;
     }
 }
 

@@ -21,6 +21,7 @@ enum input_width { WIDTH_MODEL, WIDTH_HEADS, WIDTH_FFN, INPUT_WIDTHS };
 struct thread_space {
     void *scratch;                            // of the linear kernels
     float *normed;                            // (NARROW_ROWS, d_model)
+    float *scores;                            // (max_context), where the model attends specially; otherwise NULL
     struct quantized_rows codes[INPUT_WIDTHS]; // (NARROW_ROWS, width)
 };
 
@@ -52,6 +53,8 @@ struct engine {
     int max_rows, logit_rows;       // rows of the buffers below
     int vocab_local, vocab_largest; // rows of the output matrix here, and on the rank that has most
     float *cosines, *sines; // (max_context, head_dim/2)
+    float *window_cosines, *window_sines; // the same of layers with a sliding window; NULL where no layer has rotations of its own
+    float attention_scale;
     float *x, *partial;     // (max_rows, d_model): the residual stream, and what is added to it
     float *normed;          // (max_rows, d_model)
     float *q, *attended;    // (max_rows, heads·head_dim) of this rank
@@ -94,6 +97,16 @@ int engine_run(struct run *run, char *error, size_t error_size);
 struct unit *engine_prefill_units(const struct engine *engine, int sequences, int length, int *count);
 // Room for logits of all tensor-parallel ranks. -ENOMEM.
 int engine_need_gathered(struct engine *engine, char *error, size_t error_size);
+// Of one row's key/value heads, before they are rotated: bias and norm of k (and v), and of the query heads that share them. q, k, v: of
+// the first of these heads. `layer` counts from this rank's first, here and below.
+void engine_finish_heads(const struct engine *engine, int layer, struct layout_range heads, float *q, float *k, float *v);
+// Norms rows of engine->partial in place, before they are added to the residual stream.
+void engine_norm_partial(const struct engine *engine, const float *weight, struct layout_range rows);
+// cap·tanh(logit/cap), where the model has such a cap.
+void engine_cap_logits(const struct engine *engine, int rows, struct layout_range columns);
+// Attention with a soft cap of the scores, or where a sliding window hides positions: plainly, the kernels do not have these.
+bool engine_attends_specially(const struct engine *engine, int layer, int last_position);
+void engine_attend_specially(const struct engine *engine, int layer, const struct attention_call *call, float *scores);
 int engine_check_tokens(const struct engine *engine, const int32_t *tokens, size_t count, char *error, size_t error_size);
 
 #endif

@@ -10,10 +10,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "bench/model/gguf.h"
+#include "bench/model/model.h"
+#include "bench/model/tensor.h"
 
 // More of these than any published file has; fewer than would take long to sort.
-enum { MOST_KEYS = 1 << 16, MOST_TENSORS = 1 << 16, LONGEST_NAME = 256, MOST_DIMENSIONS = 4 };
+enum { MOST_KEYS = 1 << 16, MOST_TENSORS = 1 << 16, LONGEST_NAME = 256, MOST_DIMENSIONS = 4, MOST_PARTS = 1000 };
 
 // Where the parser is. Every read checks what is left first; the first failure is written to error and sticks.
 struct cursor {
@@ -99,9 +100,15 @@ static void read_key(struct cursor *c, struct gguf_key *key)
     skip_values(c, key->element_type, key->count);
 }
 
-static uint64_t element_bytes(uint32_t type)
+// What files hold that we do not read, so that a message can say what it is.
+static const char *foreign_type(uint32_t type)
 {
-    return type == GGUF_F32 ? 4 : type == GGUF_F16 || type == GGUF_BF16 ? 2 : 0;
+    static const char *const names[] = {[4] = "Q4_2",     [5] = "Q4_3",     [9] = "Q8_1",    [15] = "Q8_K",   [16] = "IQ2_XXS",
+                                        [17] = "IQ2_XS",  [18] = "IQ3_XXS", [19] = "IQ1_S",  [20] = "IQ4_NL", [21] = "IQ3_S",
+                                        [22] = "IQ2_S",   [23] = "IQ4_XS",  [24] = "I8",     [25] = "I16",    [26] = "I32",
+                                        [27] = "I64",     [28] = "F64",     [29] = "IQ1_M",  [34] = "TQ1_0",  [35] = "TQ2_0",
+                                        [39] = "MXFP4"};
+    return type < sizeof names / sizeof *names && names[type] ? names[type] : "unknown";
 }
 
 // Reads a tensor's description; its data pointer is set later, when it is known where the data starts.
@@ -115,20 +122,24 @@ static void read_tensor(struct cursor *c, struct gguf_tensor *tensor, uint64_t *
         tensor->size[i] = i < tensor->dimensions && !c->failed ? read_number(c, 8, "a tensor is cut off") : 1;
     tensor->type = (uint32_t)read_number(c, 4, "a tensor is cut off");
     *offset = read_number(c, 8, "a tensor is cut off");
-    if (!c->failed && !element_bytes(tensor->type)) {
+    if (!c->failed && !tensor_block_weights(tensor->type)) {
         c->failed = true;
-        snprintf(c->error, c->error_size,
-                 "%s: tensor '%.*s' has type %u, which is not read (known: 0 F32, 1 F16, 30 BF16; convert it)", c->path,
-                 (int)tensor->name.bytes, tensor->name.text, tensor->type);
+        snprintf(c->error, c->error_size, "%s: tensor '%.*s' has type %u (%s), which is not read (known: %s; convert it)", c->path,
+                 (int)tensor->name.bytes, tensor->name.text, tensor->type, foreign_type(tensor->type), tensor_type_names());
     }
 }
 
 static void place_tensor(struct cursor *c, struct gguf_tensor *tensor, uint64_t offset, uint64_t alignment)
 {
-    uint64_t bytes = element_bytes(tensor->type);
+    const uint64_t weights = (uint64_t)tensor_block_weights(tensor->type);
+    uint64_t bytes = tensor_block_bytes(tensor->type);
+    if (tensor->size[0] % weights) {
+        fail(c, "a tensor's rows are no whole number of its type's blocks");
+        return;
+    }
     for (uint32_t i = 0; i < MOST_DIMENSIONS; i++) {
-        if (tensor->size[i] < 1 || tensor->size[i] > UINT32_MAX ||
-            __builtin_mul_overflow(bytes, tensor->size[i], &bytes)) {
+        if (tensor->size[i] < 1 || tensor->size[i] > INT32_MAX ||
+            __builtin_mul_overflow(bytes, i == 0 ? tensor->size[0] / weights : tensor->size[i], &bytes)) {
             fail(c, "a tensor has absurd dimensions");
             return;
         }
@@ -158,17 +169,12 @@ static int compare_tensors(const void *a, const void *b)
     return compare_texts(((const struct gguf_tensor *)a)->name, ((const struct gguf_tensor *)b)->name);
 }
 
-static void sort_names(struct cursor *c, struct gguf_file *file)
+static void sort_keys(struct cursor *c, struct gguf_file *file)
 {
     qsort(file->keys, file->key_count, sizeof *file->keys, compare_keys);
-    qsort(file->tensors, file->tensor_count, sizeof *file->tensors, compare_tensors);
     for (size_t i = 1; i < file->key_count; i++) {
         if (!compare_keys(&file->keys[i - 1], &file->keys[i]))
             fail(c, "two keys have the same name");
-    }
-    for (size_t i = 1; i < file->tensor_count; i++) {
-        if (!compare_tensors(&file->tensors[i - 1], &file->tensors[i]))
-            fail(c, "two tensors have the same name");
     }
 }
 
@@ -201,13 +207,13 @@ static int parse(struct gguf_file *file, struct cursor *c)
                  (unsigned long long)version);
         return -EINVAL;
     }
-    if (keys > MOST_KEYS || tensors > MOST_TENSORS || !tensors) {
+    if (keys > MOST_KEYS || tensors > MOST_TENSORS) {
         fail(c, "an absurd number of keys or tensors");
         return -EINVAL;
     }
-    uint64_t *offsets = calloc(tensors, sizeof *offsets), alignment;
+    uint64_t *offsets = calloc(tensors + 1, sizeof *offsets), alignment;
     file->keys = calloc(keys + 1, sizeof *file->keys);
-    file->tensors = calloc(tensors, sizeof *file->tensors);
+    file->tensors = calloc(tensors + 1, sizeof *file->tensors);
     if (!offsets || !file->keys || !file->tensors) {
         free(offsets);
         snprintf(c->error, c->error_size, "%s: no memory for its list of tensors", c->path);
@@ -225,11 +231,12 @@ static int parse(struct gguf_file *file, struct cursor *c)
     }
     free(offsets);
     if (!c->failed)
-        sort_names(c, file);
+        sort_keys(c, file);
     return c->failed ? -EINVAL : 0;
 }
 
-int gguf_open(struct gguf_file *file, const char *path, char *error, size_t error_size)
+// One part, its tensors unsorted.
+static int open_part(struct gguf_file *file, const char *path, char *error, size_t error_size)
 {
     memset(file, 0, sizeof *file);
     struct stat status;
@@ -237,18 +244,23 @@ int gguf_open(struct gguf_file *file, const char *path, char *error, size_t erro
     int rc = fd < 0 || fstat(fd, &status) ? -errno : 0;
     if (!rc && !S_ISREG(status.st_mode))
         rc = S_ISDIR(status.st_mode) ? -EISDIR : -EINVAL;
+    if (!rc && !(file->parts = calloc(1, sizeof *file->parts)))
+        rc = -ENOMEM;
     if (!rc && status.st_size > 0) {
         void *map = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
         rc = map == MAP_FAILED ? -errno : 0;
         if (!rc) {
             file->map = map;
             file->bytes = (size_t)status.st_size;
+            file->parts[0] = (struct mapped_file){map, file->bytes};
+            file->part_count = 1;
         }
     }
     if (fd >= 0)
         close(fd);
     if (rc) {
         snprintf(error, error_size, "%s: the model cannot be read: %s", path, strerror(-rc));
+        gguf_close(file);
         return rc;
     }
     struct cursor cursor = {.at = file->map,
@@ -263,12 +275,100 @@ int gguf_open(struct gguf_file *file, const char *path, char *error, size_t erro
     return rc;
 }
 
+// Takes over what a further part holds.
+static int append_part(struct gguf_file *file, struct gguf_file *part)
+{
+    struct mapped_file *parts = realloc(file->parts, ((size_t)file->part_count + 1) * sizeof *parts);
+    if (parts)
+        file->parts = parts;
+    struct gguf_tensor *tensors = realloc(file->tensors, (file->tensor_count + part->tensor_count + 1) * sizeof *tensors);
+    if (tensors)
+        file->tensors = tensors;
+    if (!parts || !tensors)
+        return -ENOMEM;
+    memcpy(tensors + file->tensor_count, part->tensors, part->tensor_count * sizeof *tensors);
+    file->tensor_count += part->tensor_count;
+    parts[file->part_count++] = part->parts[0];
+    part->part_count = 0;
+    return 0;
+}
+
+// Opens the parts behind the first, NAME-0000I-of-0000N.gguf, and checks that each says of itself that it is the one.
+static int open_parts(struct gguf_file *file, const char *path, int64_t count, char *error, size_t error_size)
+{
+    static const char pattern[] = "-00001-of-00000.gguf";
+    const size_t length = strlen(path), tail = sizeof pattern - 1;
+    char expected[sizeof pattern + 16], name[4096];
+    snprintf(expected, sizeof expected, "-00001-of-%05d.gguf", (int)count);
+    if (length < tail || length >= sizeof name || strcmp(path + length - tail, expected)) {
+        snprintf(error, error_size, "%s: is part of a file that is split in %d: give the first part, whose name ends in %s", path, (int)count,
+                 expected);
+        return -EINVAL;
+    }
+    for (int i = 1; i < (int)count; i++) {
+        struct gguf_file part;
+        snprintf(name, sizeof name, "%.*s-%05d-of-%05d.gguf", (int)(length - tail), path, i + 1, (int)count);
+        int rc = open_part(&part, name, error, error_size);
+        if (rc)
+            return rc;
+        int64_t number = -1, of = -1;
+        gguf_integer(gguf_find_key(&part, "split.no"), &number);
+        gguf_integer(gguf_find_key(&part, "split.count"), &of);
+        if (number != i || of != count) {
+            snprintf(error, error_size, "%s: says that it is part %lld of %lld, not %d of %d (download it again)", name, (long long)number + 1,
+                     (long long)of, i + 1, (int)count);
+            rc = -EINVAL;
+        } else if ((rc = append_part(file, &part)) != 0) {
+            snprintf(error, error_size, "%s: no memory for its list of tensors", name);
+        }
+        gguf_close(&part);
+        if (rc)
+            return rc;
+    }
+    return 0;
+}
+
+static int sort_tensors(struct gguf_file *file, const char *path, char *error, size_t error_size)
+{
+    qsort(file->tensors, file->tensor_count, sizeof *file->tensors, compare_tensors);
+    for (size_t i = 1; i < file->tensor_count; i++) {
+        if (!compare_tensors(&file->tensors[i - 1], &file->tensors[i])) {
+            const struct gguf_text name = file->tensors[i].name;
+            snprintf(error, error_size, "%s: two tensors have the same name '%.*s': not a sound GGUF file (download or convert it again)", path,
+                     (int)name.bytes, name.text);
+            return -EINVAL;
+        }
+    }
+    return 0;
+}
+
+int gguf_open(struct gguf_file *file, const char *path, char *error, size_t error_size)
+{
+    int rc = open_part(file, path, error, error_size);
+    if (rc)
+        return rc;
+    const struct gguf_key *split = gguf_find_key(file, "split.count");
+    int64_t count = 1;
+    if (split && (!gguf_integer(split, &count) || count < 0 || count > MOST_PARTS)) {
+        snprintf(error, error_size, "%s: split.count is no number from 0 to %d", path, MOST_PARTS);
+        rc = -EINVAL;
+    }
+    if (!rc && count > 1)
+        rc = open_parts(file, path, count, error, error_size);
+    if (!rc)
+        rc = sort_tensors(file, path, error, error_size);
+    if (rc)
+        gguf_close(file);
+    return rc;
+}
+
 void gguf_close(struct gguf_file *file)
 {
     free(file->keys);
     free(file->tensors);
-    if (file->map)
-        munmap((void *)file->map, file->bytes);
+    for (int i = 0; i < file->part_count; i++)
+        munmap(file->parts[i].map, file->parts[i].bytes);
+    free(file->parts);
     memset(file, 0, sizeof *file);
 }
 

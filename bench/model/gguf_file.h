@@ -41,19 +41,22 @@ struct gguf_tensor {
     struct gguf_text name;
     uint32_t dimensions;
     uint64_t size[4];    // size[0] varies fastest: a matrix (out, in) has size[0] = in; unused ones are 1
-    uint32_t type;       // enum gguf_type: only types that we read get this far
+    uint32_t type;       // enum tensor_type: only types that we read get this far
     const uint8_t *data; // unaligned
 };
 
 struct gguf_file {
-    struct gguf_key *keys;       // (key_count) sorted by name
-    struct gguf_tensor *tensors; // (tensor_count) sorted by name
+    struct gguf_key *keys;       // (key_count) sorted by name; of the first part
+    struct gguf_tensor *tensors; // (tensor_count) sorted by name; of all parts
     size_t key_count, tensor_count;
-    const uint8_t *map;
+    const uint8_t *map; // of the first part
     size_t bytes;
+    struct mapped_file *parts; // (part_count) all of them; model.h
+    int part_count;
 };
 
-// 0, or -errno with one line that names the file, the place and the cure.
+// A file that is split (NAME-00001-of-0000N.gguf) is opened by its first part. 0, or -errno with one line that names the file, the place
+// and the cure.
 int gguf_open(struct gguf_file *file, const char *path, char *error, size_t error_size);
 void gguf_close(struct gguf_file *file);
 

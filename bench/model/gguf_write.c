@@ -135,13 +135,13 @@ static int put_vocabulary(struct keys *k, const struct tokenizer *tokenizer)
     return 0;
 }
 
-static int put_keys(struct keys *k, const struct model *model, enum gguf_type type)
+static int put_keys(struct keys *k, const struct model *model, enum tensor_type type)
 {
     const struct model_config *c = &model->config;
     key_text(k, "general.architecture", "llama");
     key_text(k, "general.name", c->name);
     key_u32(k, "general.alignment", ALIGNMENT);
-    key_u32(k, "general.file_type", type == GGUF_F16 ? 1 : 0); // ggml's "mostly F16" and "all F32"
+    key_u32(k, "general.file_type", type == TENSOR_F16 ? 1 : 0); // ggml's "mostly F16" and "all F32"
     key_u32(k, "llama.vocab_size", c->vocab);
     key_u32(k, "llama.context_length", c->context);
     key_u32(k, "llama.embedding_length", c->d_model);
@@ -162,9 +162,9 @@ static size_t elements(const struct gguf_weight *w)
     return (size_t)w->in * (size_t)(w->out ? w->out : 1);
 }
 
-static enum gguf_type stored_type(const struct gguf_weight *w, enum gguf_type type)
+static enum tensor_type stored_type(const struct gguf_weight *w, enum tensor_type type)
 {
-    return w->out ? type : GGUF_F32; // vectors are few, and other programs expect them in F32
+    return w->out ? type : TENSOR_F32; // vectors are few, and other programs expect them in F32
 }
 
 static uint64_t padded(uint64_t bytes)
@@ -178,12 +178,12 @@ static void put_padding(FILE *out, uint64_t written)
     put(out, zeros, padded(written) - written);
 }
 
-static uint64_t stored_bytes(const struct gguf_weight *w, enum gguf_type type)
+static uint64_t stored_bytes(const struct gguf_weight *w, enum tensor_type type)
 {
-    return elements(w) * (stored_type(w, type) == GGUF_F32 ? 4 : 2);
+    return elements(w) * (stored_type(w, type) == TENSOR_F32 ? 4 : 2);
 }
 
-static void put_tensor_list(FILE *out, const struct model_config *config, enum gguf_type type)
+static void put_tensor_list(FILE *out, const struct model_config *config, enum tensor_type type)
 {
     uint64_t offset = 0;
     for (int i = 0; i < gguf_weight_count(config); i++) {
@@ -199,14 +199,14 @@ static void put_tensor_list(FILE *out, const struct model_config *config, enum g
     }
 }
 
-static void put_tensors(FILE *out, const struct model *model, enum gguf_type type)
+static void put_tensors(FILE *out, const struct model *model, enum tensor_type type)
 {
     for (int i = 0; i < gguf_weight_count(&model->config); i++) {
         const struct gguf_weight w = gguf_weight_at(&model->config, i);
         const float *values = model->storage + w.offset;
-        if (stored_type(&w, type) == GGUF_F32)
+        if (stored_type(&w, type) == TENSOR_F32)
             put(out, values, elements(&w) * sizeof *values);
-        for (size_t k = 0; k < elements(&w) && stored_type(&w, type) == GGUF_F16; k++) {
+        for (size_t k = 0; k < elements(&w) && stored_type(&w, type) == TENSOR_F16; k++) {
             const uint16_t half = float_to_half(values[k]);
             put(out, &half, sizeof half);
         }
@@ -214,7 +214,7 @@ static void put_tensors(FILE *out, const struct model *model, enum gguf_type typ
     }
 }
 
-static int write_file(FILE *out, const struct model *model, enum gguf_type type)
+static int write_file(FILE *out, const struct model *model, enum tensor_type type)
 {
     char *text = NULL;
     size_t bytes = 0;
@@ -242,9 +242,9 @@ static int write_file(FILE *out, const struct model *model, enum gguf_type type)
     return rc;
 }
 
-int gguf_write_model(const char *path, const struct model *model, enum gguf_type type, char *error, size_t error_size)
+int gguf_write_model(const char *path, const struct model *model, enum tensor_type type, char *error, size_t error_size)
 {
-    if (model->config.rope_style != ROPE_INTERLEAVED || (type != GGUF_F32 && type != GGUF_F16)) {
+    if (model->config.rope_style != ROPE_INTERLEAVED || (type != TENSOR_F32 && type != TENSOR_F16)) {
         snprintf(error, error_size, "%s: only models with interleaved rotary positions are written, as F32 or F16",
                  path);
         return -ENOTSUP;

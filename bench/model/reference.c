@@ -36,14 +36,19 @@ static void rms_norm(double *y, const double *x, const float *weight, int dim, d
         y[i] = x[i] * scale * (double)weight[i];
 }
 
-// Su et al. 2021, "RoFormer": pair i of a head turns by position · theta^(−2i/head_dim).
-static void rotate(double *row, int heads, const struct model_config *c, int position)
+// Su et al. 2021, "RoFormer": pair i of a head turns by position · theta^(−2i/head_dim), here with Llama 3.1's factors and Gemma's two thetas.
+static void rotate(double *row, int heads, const struct model *model, int layer, int position)
 {
+    const struct model_config *c = &model->config;
     const int dim = c->head_dim;
+    const bool windowed = model_layer_windowed(c, layer);
+    const double theta = (double)(windowed && c->window_rope_theta > 0 ? c->window_rope_theta : c->rope_theta);
+    const double slower = !windowed && c->rope_scale > 0 ? (double)c->rope_scale : 1;
     for (int h = 0; h < heads; h++) {
         double *head = row + (size_t)h * (size_t)dim;
         for (int i = 0; i < dim / 2; i++) {
-            const double angle = position * pow((double)c->rope_theta, -2.0 * i / dim);
+            const double factor = model->rope_factors ? (double)model->rope_factors[i] : 1;
+            const double angle = position / slower * pow(theta, -2.0 * i / dim) / factor;
             double *a = c->rope_style == ROPE_INTERLEAVED ? &head[2 * i] : &head[i];
             double *b = c->rope_style == ROPE_INTERLEAVED ? &head[2 * i + 1] : &head[i + dim / 2];
             const double first = *a, second = *b;
@@ -53,30 +58,57 @@ static void rotate(double *row, int heads, const struct model_config *c, int pos
     }
 }
 
+// cap·tanh(x/cap) where there is a cap (Gemma 2).
+static double capped(double x, float cap)
+{
+    return cap > 0 ? (double)cap * tanh(x / (double)cap) : x;
+}
+
 static void attend(double *out, const double *q, const double *keys, const double *values, double *scores,
-                   const struct model_config *c, int position)
+                   const struct model_config *c, int layer, int position)
 {
     const int dim = c->head_dim, stride = c->kv_heads * dim, group = c->heads / c->kv_heads;
+    const int first = model_layer_windowed(c, layer) && position >= c->window ? position - c->window + 1 : 0;
+    const double scale = c->attention_scale > 0 ? (double)c->attention_scale : 1 / sqrt(dim);
     for (int h = 0; h < c->heads; h++) {
         const size_t column = (size_t)(h / group * dim);
         double max = -INFINITY, sum = 0;
-        for (int t = 0; t <= position; t++) {
+        for (int t = first; t <= position; t++) {
             const double *key = keys + (size_t)t * (size_t)stride + column;
             double dot = 0;
             for (int i = 0; i < dim; i++)
                 dot += q[h * dim + i] * key[i];
-            scores[t] = dot / sqrt(dim);
+            scores[t] = capped(dot * scale, c->attention_cap);
             max = scores[t] > max ? scores[t] : max;
         }
-        for (int t = 0; t <= position; t++)
+        for (int t = first; t <= position; t++)
             sum += scores[t] = exp(scores[t] - max);
         memset(out + (size_t)h * (size_t)dim, 0, (size_t)dim * sizeof *out);
-        for (int t = 0; t <= position; t++) {
+        for (int t = first; t <= position; t++) {
             const double *value = values + (size_t)t * (size_t)stride + column;
             for (int i = 0; i < dim; i++)
                 out[h * dim + i] += scores[t] / sum * value[i];
         }
     }
+}
+
+static void add(double *y, const float *bias, int count)
+{
+    for (int i = 0; bias && i < count; i++)
+        y[i] += (double)bias[i];
+}
+
+static void norm_heads(double *row, const float *weight, int heads, const struct model_config *c)
+{
+    for (int h = 0; weight && h < heads; h++)
+        rms_norm(row + (size_t)h * (size_t)c->head_dim, row + (size_t)h * (size_t)c->head_dim, weight, c->head_dim, (double)c->norm_eps);
+}
+
+static double gate(enum gate_function function, double x)
+{
+    if (function == GATE_GELU)
+        return 0.5 * x * (1 + tanh(sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+    return x / (1 + exp(-x));
 }
 
 static void block(const struct model *model, struct state *s, int l, int position, int count)
@@ -90,10 +122,18 @@ static void block(const struct model *model, struct state *s, int l, int positio
     multiply(s->q, w->matrix[LAYER_Q], s->normed, query, d);
     multiply(keys + (size_t)position * (size_t)key, w->matrix[LAYER_K], s->normed, key, d);
     multiply(values + (size_t)position * (size_t)key, w->matrix[LAYER_V], s->normed, key, d);
-    rotate(s->q, c->heads, c, position);
-    rotate(keys + (size_t)position * (size_t)key, c->kv_heads, c, position);
-    attend(s->attended, s->q, keys, values, s->scores, c, position);
+    double *const key_row = keys + (size_t)position * (size_t)key;
+    add(s->q, w->q_bias, query);
+    add(key_row, w->k_bias, key);
+    add(values + (size_t)position * (size_t)key, w->v_bias, key);
+    norm_heads(s->q, w->q_norm, c->heads, c);
+    norm_heads(key_row, w->k_norm, c->kv_heads, c);
+    rotate(s->q, c->heads, model, l, position);
+    rotate(key_row, c->kv_heads, model, l, position);
+    attend(s->attended, s->q, keys, values, s->scores, c, l, position);
     multiply(s->wide, w->matrix[LAYER_O], s->attended, d, query);
+    if (w->post_attention_norm)
+        rms_norm(s->wide, s->wide, w->post_attention_norm, d, (double)c->norm_eps);
     for (int i = 0; i < d; i++)
         s->x[i] += s->wide[i];
 
@@ -101,8 +141,10 @@ static void block(const struct model *model, struct state *s, int l, int positio
     multiply(s->gate, w->matrix[LAYER_GATE], s->normed, c->ffn, d);
     multiply(s->up, w->matrix[LAYER_UP], s->normed, c->ffn, d);
     for (int i = 0; i < c->ffn; i++)
-        s->gate[i] = s->gate[i] / (1 + exp(-s->gate[i])) * s->up[i]; // SwiGLU (Shazeer 2020)
+        s->gate[i] = gate(c->gate, s->gate[i]) * s->up[i]; // SwiGLU, GeGLU (Shazeer 2020)
     multiply(s->wide, w->matrix[LAYER_DOWN], s->gate, d, c->ffn);
+    if (w->post_ffn_norm)
+        rms_norm(s->wide, s->wide, w->post_ffn_norm, d, (double)c->norm_eps);
     for (int i = 0; i < d; i++)
         s->x[i] += s->wide[i];
 }
@@ -135,13 +177,13 @@ int model_reference_logits(const struct model *model, const int32_t *ids, int co
     s.scores = s.up + c->ffn;
     for (int t = 0; t < count; t++) {
         for (size_t i = 0; i < d; i++)
-            s.x[i] = (double)model->embedding[(size_t)ids[t] * d + i];
+            s.x[i] = (double)model->embedding[(size_t)ids[t] * d + i] * (c->embedding_scale > 0 ? (double)c->embedding_scale : 1);
         for (int l = 0; l < c->layers; l++)
             block(model, &s, l, t, count);
         rms_norm(s.normed, s.x, model->final_norm, c->d_model, (double)c->norm_eps);
         multiply(s.wide, model->output, s.normed, c->vocab, c->d_model);
         for (int i = 0; i < c->vocab; i++)
-            logits[(size_t)t * (size_t)c->vocab + (size_t)i] = (float)s.wide[i];
+            logits[(size_t)t * (size_t)c->vocab + (size_t)i] = (float)capped(s.wide[i], c->output_cap);
     }
     free(storage);
     return 0;

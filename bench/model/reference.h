@@ -8,7 +8,7 @@
 
 struct model;
 
-// logits is (count, vocab): row t scores the token that follows ids[0…t]. 0, -ENOMEM, or -EINVAL for an id outside of
+// Of a loaded model, not an opened one. logits is (count, vocab): row t scores the token that follows ids[0…t]. 0, -ENOMEM, or -EINVAL for an id outside of
 // the vocabulary or a count above the context length.
 int model_reference_logits(const struct model *model, const int32_t *ids, int count, float *logits);
 

@@ -419,7 +419,7 @@ int train_run(const struct train_spec *spec, bool resume,
         fclose(curve);
     if (!rc) {
         model_hash(&t.best);
-        rc = gguf_write_model(spec->output, &t.best, strcmp(spec->format, "f32") ? GGUF_F16 : GGUF_F32, error,
+        rc = gguf_write_model(spec->output, &t.best, strcmp(spec->format, "f32") ? TENSOR_F16 : TENSOR_F32, error,
                               error_size);
     }
     if (!rc)

@@ -11,7 +11,8 @@ static void swiglu(const struct swiglu_call *call)
         const size_t row = (size_t)i * call->stride;
         for (int j = 0; j < call->columns; j++) {
             const float gate = call->gate[row + (size_t)j];
-            call->y[row + (size_t)j] = gate / (1.0f + expf(-gate)) * call->up[row + (size_t)j];
+            const float slope = call->gelu ? gate * (GELU_LINEAR + GELU_CUBIC * gate * gate) : gate;
+            call->y[row + (size_t)j] = gate / (1.0f + expf(-slope)) * call->up[row + (size_t)j];
         }
     }
 }

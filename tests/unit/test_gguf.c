@@ -125,9 +125,9 @@ static void models_survive_the_file(void **state)
     for (int variant = 0; variant < 4; variant++) {
         struct model model, back;
         make_model(&model, variant & 1);
-        const enum gguf_type type = variant & 2 ? GGUF_F16 : GGUF_F32;
+        const enum tensor_type type = variant & 2 ? TENSOR_F16 : TENSOR_F32;
         assert_int_equal(gguf_write_model(path, &model, type, error, sizeof error), 0);
-        if (gguf_read_model(&back, path, error, sizeof error))
+        if (model_load(&back, path, error, sizeof error))
             fail_msg("%s", error);
         assert_string_equal(back.config.name, "tiny");
         assert_int_equal(back.config.tied_embeddings, variant & 1);
@@ -139,9 +139,9 @@ static void models_survive_the_file(void **state)
         assert_int_equal(back.parameter_count, model.parameter_count);
         for (size_t i = 0; i < model.parameter_count; i++) {
             const float value = model.storage[i];
-            assert_true(back.storage[i] == (type == GGUF_F16 ? half_to_float(float_to_half(value)) : value));
+            assert_true(back.storage[i] == (type == TENSOR_F16 ? half_to_float(float_to_half(value)) : value));
         }
-        assert_int_equal(back.weights_hash == model.weights_hash, type == GGUF_F32);
+        assert_int_equal(back.weights_hash == model.weights_hash, type == TENSOR_F32);
         static const char text[] = "the cat \xff sat\n";
         int32_t *ids, *back_ids;
         size_t count, back_count;
@@ -173,7 +173,7 @@ static void the_file_is_laid_out_as_described(void **state)
     struct model model;
     char error[300];
     make_model(&model, true);
-    assert_int_equal(gguf_write_model(path, &model, GGUF_F16, error, sizeof error), 0);
+    assert_int_equal(gguf_write_model(path, &model, TENSOR_F16, error, sizeof error), 0);
     const struct bytes b = read_file(path);
     assert_memory_equal(b.data, "GGUF\3\0\0\0", 8);
     assert_int_equal(number_at(b.data + 8, 8), 1 + 2 * 9 + 1); // tensors
@@ -209,7 +209,7 @@ static void assert_refused(const uint8_t *data, size_t count, const char *compla
     memset(&model, 0x5a, sizeof model);
     const struct model before = model;
     write_bytes(other_path, data, count);
-    const int rc = gguf_read_model(&model, other_path, error, sizeof error);
+    const int rc = gguf_open_model(&model, other_path, error, sizeof error);
     if (rc >= 0 || !strstr(error, other_path) || strchr(error, '\n') || (complaint && !strstr(error, complaint)))
         fail_msg("rc %d, expected '%s', got '%s'", rc, complaint ? complaint : "", error);
     assert_memory_equal(&model, &before, sizeof model);
@@ -233,7 +233,7 @@ static struct bytes make_file(void)
     struct model model;
     char error[300];
     make_model(&model, true);
-    assert_int_equal(gguf_write_model(path, &model, GGUF_F16, error, sizeof error), 0);
+    assert_int_equal(gguf_write_model(path, &model, TENSOR_F16, error, sizeof error), 0);
     model_free(&model);
     return read_file(path);
 }
@@ -253,7 +253,7 @@ static void hostile_files_are_refused(void **state)
     (void)state;
     const struct bytes b = make_file();
     const uint64_t huge = UINT64_MAX, large = (uint64_t)1 << 62, aligned = (uint64_t)1 << 40;
-    const uint32_t none = 0, many = 5, type = 8, nested = 9;
+    const uint32_t none = 0, many = 5, type = 16, blocks = 8, nested = 9;
     assert_patched_refused(&b, "GGUF", 0, "\4\0\0\0", 4, "version 4");
     assert_patched_refused(&b, "GGUF", 0, "\0\0\0\3", 4, "version");
     assert_patched_refused(&b, "GGUF", 4, &huge, 8, "absurd number");
@@ -267,7 +267,8 @@ static void hostile_files_are_refused(void **state)
     assert_patched_refused(&b, "token_embd.weight", 0, &many, 4, "dimensions");
     assert_patched_refused(&b, "token_embd.weight", 4, &huge, 8, "dimensions");
     assert_patched_refused(&b, "token_embd.weight", 4, &large, 8, "dimensions");
-    assert_patched_refused(&b, "token_embd.weight", 20, &type, 4, "type 8");
+    assert_patched_refused(&b, "token_embd.weight", 20, &type, 4, "type 16 (IQ2_XXS)");
+    assert_patched_refused(&b, "token_embd.weight", 20, &blocks, 4, "whole number of its type's blocks");
     assert_patched_refused(&b, "blk.1.ffn_up.weight", 24, &huge, 8, "aligned");
     assert_patched_refused(&b, "blk.1.ffn_up.weight", 24, &aligned, 8, "beyond");
     assert_patched_refused(&b, "blk.1.attn_v", (size_t)-1, "k", 1, "same name"); // a second attn_k
@@ -308,7 +309,7 @@ static void damaged_headers_never_crash(void **state)
         char error[300] = "";
         struct model model;
         write_bytes(other_path, data, b.count);
-        if (!gguf_read_model(&model, other_path, error, sizeof error)) {
+        if (!gguf_open_model(&model, other_path, error, sizeof error)) {
             model_free(&model);
         } else {
             refused++;
@@ -325,15 +326,15 @@ static void unreadable_places_are_named(void **state)
     (void)state;
     struct model model;
     char error[300] = "";
-    assert_int_equal(gguf_read_model(&model, "/nonexistent/model.gguf", error, sizeof error), -ENOENT);
+    assert_int_equal(gguf_open_model(&model, "/nonexistent/model.gguf", error, sizeof error), -ENOENT);
     assert_non_null(strstr(error, "/nonexistent/model.gguf"));
-    assert_int_equal(gguf_read_model(&model, folder, error, sizeof error), -EISDIR);
+    assert_int_equal(gguf_open_model(&model, folder, error, sizeof error), -EISDIR);
     make_model(&model, true);
-    assert_true(gguf_write_model("/nonexistent/model.gguf", &model, GGUF_F16, error, sizeof error) < 0);
+    assert_true(gguf_write_model("/nonexistent/model.gguf", &model, TENSOR_F16, error, sizeof error) < 0);
     assert_non_null(strstr(error, "/nonexistent/model.gguf"));
-    assert_true(gguf_write_model("/dev/full/x", &model, GGUF_F16, error, sizeof error) < 0);
+    assert_true(gguf_write_model("/dev/full/x", &model, TENSOR_F16, error, sizeof error) < 0);
     model.config.rope_style = ROPE_HALVES; // would be another model for those who read it
-    assert_true(gguf_write_model(path, &model, GGUF_F16, error, sizeof error) < 0);
+    assert_true(gguf_write_model(path, &model, TENSOR_F16, error, sizeof error) < 0);
     model_free(&model);
 }
 

@@ -10,6 +10,7 @@ static const struct command commands[] = {
     {"run", "SPEC [-o DIR] [--resume] [--set KEY=VALUE] [--report]", "run a sweep and record it", command_run},
     {"plan", "SPEC [--json] [--set KEY=VALUE]", "list a sweep's cells, and what they will take", command_plan},
     {"report", "RUN…", "write a run's report", command_report},
+    {"compare", "A B [C…] [--by KEYS] [--format FORM]", "put stored runs side by side, cell by cell", command_compare},
     {"eval", "MODEL [--text FILE] [--format W] [--prune W] [--json]", "say how good a model is, and what compression costs it",
      command_eval},
     {"generate", "MODEL -p TEXT [-n TOKENS] [--format W] [--layout W]", "continue a text", command_generate},

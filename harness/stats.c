@@ -160,6 +160,49 @@ int stats_bootstrap_ratio(const double *before, const double *after, size_t n, d
     return error;
 }
 
+static double resampled_median(const double *samples, size_t n, double *drawn, gsl_rng *rng) {
+    for (size_t i = 0; i < n; i++)
+        drawn[i] = samples[gsl_rng_uniform_int(rng, n)];
+    gsl_sort(drawn, 1, n);
+    return middle(drawn, n);
+}
+
+int stats_bootstrap_median_ratio(const double *before, size_t before_count, const double *after, size_t after_count, double level,
+                                 size_t resamples, uint64_t seed, struct stats_interval *interval) {
+    if (before_count < 2 || after_count < 2 || resamples < 100 || !is_level(level))
+        return -EINVAL;
+    for (size_t i = 0; i < before_count; i++)
+        if (!(before[i] > 0) || !isfinite(before[i]))
+            return isfinite(before[i]) ? -EINVAL : -EDOM;
+    for (size_t i = 0; i < after_count; i++)
+        if (!(after[i] > 0) || !isfinite(after[i]))
+            return isfinite(after[i]) ? -EINVAL : -EDOM;
+    double *drawn = malloc((before_count + after_count) * sizeof *drawn), *ratios = malloc(resamples * sizeof *ratios), a, b;
+    gsl_rng *rng = gsl_rng_alloc(gsl_rng_mt19937);
+    int error = drawn && ratios && rng ? 0 : -ENOMEM;
+    if (!error)
+        error = stats_quantile(before, before_count, 0.5, &a);
+    if (!error)
+        error = stats_quantile(after, after_count, 0.5, &b);
+    if (error)
+        goto out;
+    gsl_rng_set(rng, seed);
+    for (size_t r = 0; r < resamples; r++) {
+        double resampled = resampled_median(before, before_count, drawn, rng);
+        ratios[r] = resampled_median(after, after_count, drawn, rng) / resampled;
+    }
+    gsl_sort(ratios, 1, resamples);
+    interval->estimate = b / a;
+    interval->lo = gsl_stats_quantile_from_sorted_data(ratios, 1, resamples, (1 - level) / 2);
+    interval->hi = gsl_stats_quantile_from_sorted_data(ratios, 1, resamples, (1 + level) / 2);
+    interval->coverage = level;
+out:
+    free(drawn);
+    free(ratios);
+    gsl_rng_free(rng);
+    return error;
+}
+
 // ---------------------------------------------------------------------------------------------------------------------
 // Rank tests
 

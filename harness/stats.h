@@ -42,6 +42,9 @@ int stats_bootstrap_quantile(const double *samples, size_t n, double p, double l
                              struct stats_interval *interval);
 int stats_bootstrap_ratio(const double *before, const double *after, size_t n, double level, size_t resamples,
                           uint64_t seed, struct stats_interval *interval);
+// … of the ratio median(after)/median(before) of two sets that are not paired: each is resampled by itself. Counts ≥ 2.
+int stats_bootstrap_median_ratio(const double *before, size_t before_count, const double *after, size_t after_count, double level,
+                                 size_t resamples, uint64_t seed, struct stats_interval *interval);
 
 struct stats_test {
     double statistic;

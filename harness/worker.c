@@ -346,6 +346,7 @@ static void gather_state(struct worker *worker, const struct machine_difference 
     machine_noise(machine, topology_summary(worker->topology)->usable_pus, worker->context.ranks * worker->context.threads, noise,
                   sizeof noise);
     record_real(facts, "steal_pct", sum.steal_pct);
+    record_real(facts, "power_watts", machine->energy_joules / machine->seconds); // of rank 0's host
     record_real(facts, "ctx_switches", sum.switches);
     record_real(facts, "freq_mhz", sum.frequency);
     record_real(facts, "load", sum.load);

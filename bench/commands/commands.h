@@ -15,6 +15,7 @@ int command_plan(int argc, char **argv);
 int command_run(int argc, char **argv);
 int command_worker(int argc, char **argv);
 int command_report(int argc, char **argv);
+int command_compare(int argc, char **argv);
 int command_eval(int argc, char **argv);
 int command_generate(int argc, char **argv);
 int command_kernels(int argc, char **argv);

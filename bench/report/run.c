@@ -10,6 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "harness/records.h"
+
 static const char *const axis_names[AXIS_COUNT] = {"prune", "format", "kv", "batch", "prompt", "gen", "layout", "device"};
 
 const char *report_axis_name(enum report_axis axis) {
@@ -70,6 +72,7 @@ static void read_cell(struct report_run *run, size_t row, struct report_cell *ce
         .id = TEXT("cell"), .status = TEXT("status"), .reason = TEXT("reason"), .model = TEXT("model"),
         .method = TEXT("method"), .format = TEXT("format"), .act = TEXT("act"), .provider = TEXT("provider"),
         .isa = TEXT("isa"), .roof_note = TEXT("roof_note"), .kernel = TEXT("kernel"), .note = TEXT("note"), .row = row,
+        .weights_hash = TEXT("weights_hash"), .text_hash = TEXT("text_hash"),
         .prune_ratio = NUMBER("prune_ratio"), .sparsity = NUMBER("sparsity"), .bits_per_weight = NUMBER("bits_per_weight"),
         .batch = NUMBER("batch"), .ranks = NUMBER("ranks"), .threads = NUMBER("threads"),
         .ttft_ms = NUMBER("ttft_ms_p50"), .itl_ms = NUMBER("itl_ms_p50"), .weight_bytes = NUMBER("weight_bytes"),
@@ -77,7 +80,7 @@ static void read_cell(struct report_run *run, size_t row, struct report_cell *ce
         .dlnppl = NUMBER("dlnppl"), .dlnppl_se = NUMBER("dlnppl_se"), .kld = NUMBER("kld"), .top1 = NUMBER("top1"),
         .bytes_per_token = NUMBER("bytes_per_token"), .flops_per_token = NUMBER("flops_per_token"),
         .roof_tps = NUMBER("roof_tps"), .roof_fraction = NUMBER("roof_fraction"), .roof_gbs = NUMBER("roof_gbs"),
-        .comm_share = NUMBER("comm_share"),
+        .comm_share = NUMBER("comm_share"), .power_watts = NUMBER("power_watts"),
     };
     cell->axis[AXIS_KV] = TEXT("kv");
     cell->axis[AXIS_BATCH] = TEXT("batch");
@@ -236,6 +239,12 @@ int report_run_load(const char *directory, struct report_run *run, char *error, 
     run->json = json_load_file(path, 0, &problem);
     if (!run->json)
         snprintf(run->json_note, sizeof run->json_note, "run.json:%d: %s", problem.line > 0 ? problem.line : 1, problem.text);
+    long long schema = json_integer_value(json_object_get(run->json, "schema"));
+    if (schema > RECORDS_SCHEMA) {
+        snprintf(error, error_size, "%s: schema %lld, and this program knows those up to %d; take a newer llmsweep", path, schema,
+                 RECORDS_SCHEMA);
+        return -EINVAL;
+    }
     result = build(run);
     if (result)
         snprintf(error, error_size, "%s: not enough memory", directory);

@@ -30,6 +30,7 @@ enum report_axis {
 
 struct report_cell {
     const char *id, *status, *reason, *model, *method, *format, *act, *provider, *isa, *roof_note, *kernel, *note;
+    const char *weights_hash, *text_hash; // of the model's weights and of the text that quality was measured on
     const char *axis[AXIS_COUNT];
     size_t row;         // its own index in run->cells
     int model_index;    // in run->models
@@ -38,7 +39,7 @@ struct report_cell {
     double bits_per_weight, batch, ranks, threads;
     struct figure prefill, decode, speed; // tokens/s; speed is the one that the report compares (run->speed_name)
     double ttft_ms, itl_ms, weight_bytes, peak_rss_bytes, ppl, ppl_se, dlnppl, dlnppl_se, kld, top1;
-    double bytes_per_token, flops_per_token, roof_tps, roof_fraction, roof_gbs, comm_share;
+    double bytes_per_token, flops_per_token, roof_tps, roof_fraction, roof_gbs, comm_share, power_watts;
 };
 
 struct report_model {

@@ -134,6 +134,9 @@ static const char *const columns[] = {
     "freq_mhz", "load", "status_noise", "prune", "stop", "rounds", "verified", "tokens_hash", "quality_tokens",
     "quality_layout", "cores", "bytes_sent", "comm_share", "peak_rank_rss_bytes", "roof_gbs", "roof_note", "kernel",
     "note",
+    "weights_hash",
+    "text_hash",
+    "power_watts",
 };
 
 int inference_cell_read(const struct cell *cell, struct inference_cell *read, char *reason, size_t reason_size) {
@@ -397,6 +400,9 @@ static void describe(void *state, const struct cell *cell, struct record *row) {
     record_set(row, "isa", "%s", known ? isa_name(read.isa) : cell->value[AXIS_ISA]);
     record_set(row, "device", "%s", cell->value[AXIS_DEVICE]);
     record_set(row, "prune", "%s", cell->value[AXIS_PRUNE]);
+    record_set(row, "weights_hash", "%016" PRIx64, model->weights_hash);
+    if (model->has_quality)
+        record_set(row, "text_hash", "%016" PRIx64, model->text_hash);
 }
 
 static void layout_of(const struct cell *cell, const char **word, int *ranks, int *threads) {

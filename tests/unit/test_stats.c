@@ -147,6 +147,41 @@ static void test_bootstrap_ratio(void **state) {
     assert_int_equal(stats_bootstrap_ratio(before, after, 21, 0.95, 5000, 7, &paired), -EINVAL);
 }
 
+static void test_bootstrap_median_ratio(void **state) {
+    (void)state;
+    // Two sets of 40 of which the second is 5% larger, with 1% of noise: the median's standard error is 1.2533·σ/√n of either.
+    double before[40], after[40], fixed[2] = {2, 2};
+    gsl_rng *rng = gsl_rng_alloc(gsl_rng_mt19937);
+    size_t covered = 0;
+    double width = 0;
+    enum { TRIES = 200 };
+    for (int t = 0; t < TRIES; t++) {
+        struct stats_interval ci;
+        for (size_t i = 0; i < 40; i++) {
+            before[i] = 100 * exp(gsl_ran_gaussian(rng, 0.01));
+            after[i] = 105 * exp(gsl_ran_gaussian(rng, 0.01));
+        }
+        assert_int_equal(stats_bootstrap_median_ratio(before, 40, after, 40, 0.95, 1000, (uint64_t)t, &ci), 0);
+        covered += ci.lo <= 1.05 && 1.05 <= ci.hi;
+        width += (ci.hi - ci.lo) / TRIES;
+    }
+    gsl_rng_free(rng);
+    near(width, 2 * 1.96 * 1.2533 * 0.01 * sqrt(2.0 / 40) * 1.05, 0.12, "mean width");
+    assert_true(covered >= 0.91 * TRIES && covered <= 0.99 * TRIES);
+    // Against a set without spread only the other one's spread is left.
+    struct stats_interval ratio, median;
+    assert_int_equal(stats_bootstrap_median_ratio(fixed, 2, after, 40, 0.95, 5000, 7, &ratio), 0);
+    assert_int_equal(stats_bootstrap_median(after, 40, 0.95, 5000, 8, &median), 0);
+    near(ratio.estimate, median.estimate / 2, 1e-12, "estimate");
+    near(ratio.lo, median.lo / 2, 1e-3, "lower end");
+    near(ratio.hi, median.hi / 2, 1e-3, "upper end");
+    before[3] = 0;
+    assert_int_equal(stats_bootstrap_median_ratio(before, 40, after, 40, 0.95, 1000, 7, &ratio), -EINVAL);
+    before[3] = NAN;
+    assert_int_equal(stats_bootstrap_median_ratio(before, 40, after, 40, 0.95, 1000, 7, &ratio), -EDOM);
+    assert_int_equal(stats_bootstrap_median_ratio(fixed, 1, after, 40, 0.95, 1000, 7, &ratio), -EINVAL);
+}
+
 static void test_bootstrap_quantile(void **state) {
     (void)state;
     double samples[200];
@@ -304,6 +339,7 @@ int main(void) {
         cmocka_unit_test(test_mean),
         cmocka_unit_test(test_bootstrap_median),
         cmocka_unit_test(test_bootstrap_ratio),
+        cmocka_unit_test(test_bootstrap_median_ratio),
         cmocka_unit_test(test_bootstrap_quantile),
         cmocka_unit_test(test_wilcoxon_published),
         cmocka_unit_test(test_wilcoxon_ties),

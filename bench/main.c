@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT
 // llmsweep: the command line.
+#include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "bench/commands/commands.h"
 #include "harness/settings.h"
+#include "kernels/kernel.h"
 
 static const struct command commands[] = {
     {"run", "SPEC [-o DIR] [--resume] [--set KEY=VALUE] [--report]", "run a sweep and record it", command_run},
@@ -14,7 +17,7 @@ static const struct command commands[] = {
     {"eval", "MODEL [--text FILE] [--format W] [--prune W] [--json]", "say how good a model is, and what compression costs it",
      command_eval},
     {"generate", "MODEL -p TEXT [-n TOKENS] [--format W] [--layout W]", "continue a text", command_generate},
-    {"kernels", "[--list | --check | --bench] [--filter GLOB]", "list, check or time single kernels", command_kernels},
+    {"kernels", "[--list | --check | --bench] [--filter GLOB] [--csv F]", "list, check or time single kernels", command_kernels},
     {"roof", "[--threads N] [--json]", "measure what the machine could do at best", command_roof},
     {"topo", "[--json] [--xml FILE | --synthetic DESCRIPTION]", "describe the machine", command_topo},
     {"train", "SPEC", "train a model", command_train},
@@ -31,6 +34,20 @@ static void print_help(FILE *out) {
                  "exit codes: 0 done, 1 a verdict against you, 2 wrong usage or input, 3 the harness itself failed\n");
 }
 
+// The instruction set that LLMSWEEP_ISA allows. False for a word that is none.
+static bool lower_isa(void) {
+    const char *word = getenv("LLMSWEEP_ISA");
+    enum isa isa;
+    if (!word || !*word)
+        return true;
+    if (isa_parse(word, &isa)) {
+        fprintf(stderr, "llmsweep: LLMSWEEP_ISA: unknown instruction set '%s' (known: scalar avx2 avx512 avx512vnni avx512bf16)\n", word);
+        return false;
+    }
+    isa_ceiling(isa);
+    return true;
+}
+
 int main(int argc, char **argv) {
     const char *name = argc > 1 ? argv[1] : "--help";
     if (!strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help")) {
@@ -41,6 +58,8 @@ int main(int argc, char **argv) {
         printf("llmsweep %s\n", LLMSWEEP_VERSION);
         return 0;
     }
+    if (!lower_isa())
+        return 2;
     // Started by the driver only, so it is not in the list.
     if (!strcmp(name, "worker"))
         return command_worker(argc - 1, argv + 1);

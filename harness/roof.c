@@ -285,7 +285,7 @@ static int measure(const struct roof_bench *bench, const struct figure *figure, 
 static int measure_peak(const struct roof_bench *bench, enum roof_peak peak, struct stats_interval *rate, char *error,
                         size_t error_size) {
     struct roof_peak_loop loop = roof_peak_loop(bench->request.isa, peak);
-    if (!loop.function)
+    if (!loop.function || (bench->request.only && !(bench->request.only & 1u << peak)))
         return 0;
     struct figure figure = {multiply_add, loop.operations * PEAK_ROUNDS, peak};
     return measure(bench, &figure, rate, error, error_size);

@@ -15,6 +15,7 @@ enum roof_isa { ROOF_SCALAR, ROOF_AVX2, ROOF_AVX512, ROOF_AVX512VNNI, ROOF_AVX51
 const char *roof_isa_name(enum roof_isa isa);
 int roof_isa_parse(const char *word, enum roof_isa *isa); // -EINVAL
 enum roof_isa roof_isa_detect(void);
+enum roof_peak { ROOF_PEAK_FP32, ROOF_PEAK_INT8, ROOF_PEAK_BF16, ROOF_PEAKS };
 
 struct roof_request {
     int threads;         // ≥ 1
@@ -25,6 +26,7 @@ struct roof_request {
                         // not known
     enum roof_isa isa;  // the highest step to use; clipped to what the CPU has
     bool peaks;         // the arithmetic peaks, too
+    unsigned only;      // of the peaks, those whose bits 1 << ROOF_PEAK_… are set; 0 = all
     double seconds;     // for each figure; 0.15
     void (*bind)(int thread, void *context); // called once by every thread before it touches memory; NULL = leave them
     void *context;

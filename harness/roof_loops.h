@@ -19,7 +19,6 @@ struct roof_peak_loop {
 };
 
 roof_read_function *roof_read_loop(enum roof_isa isa);
-enum roof_peak { ROOF_PEAK_FP32, ROOF_PEAK_INT8, ROOF_PEAK_BF16, ROOF_PEAKS };
 struct roof_peak_loop roof_peak_loop(enum roof_isa isa, enum roof_peak peak);
 
 #endif

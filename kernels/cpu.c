@@ -42,12 +42,19 @@ enum isa isa_detect(void) {
 }
 
 static atomic_int current = -1; // −1: nobody asked yet
+static atomic_int ceiling = ISA_COUNT - 1;
+
+static enum isa lower(enum isa a, enum isa b) { return a < b ? a : b; }
 
 enum isa isa_limit(enum isa highest) {
-    const enum isa detected = isa_detect();
-    const enum isa isa = highest < detected ? highest : detected;
+    const enum isa isa = lower(lower(highest, isa_detect()), (enum isa)atomic_load(&ceiling));
     atomic_store(&current, (int)isa);
     return isa;
+}
+
+enum isa isa_ceiling(enum isa highest) {
+    atomic_store(&ceiling, (int)highest);
+    return isa_limit(highest);
 }
 
 enum isa isa_current(void) {

@@ -23,8 +23,10 @@ const char *isa_name(enum isa isa);
 int isa_parse(const char *word, enum isa *isa); // -EINVAL
 // The highest step that this CPU and operating system run (CPUID and XGETBV).
 enum isa isa_detect(void);
-// Lowers the step that the registry picks from (LLMSWEEP_ISA, --isa); clipped to what is detected. Returns the step in force.
+// Sets the highest step that the registry picks from (--isa); clipped to what is detected and to the ceiling. Returns the step in force.
 enum isa isa_limit(enum isa highest);
+// Keeps every later limit at or below this (LLMSWEEP_ISA), and limits to it now. Returns the step in force.
+enum isa isa_ceiling(enum isa highest);
 enum isa isa_current(void);
 
 // Who computes: our kernels, or a library of which the sweep compares the dense formats.

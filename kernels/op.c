@@ -6,11 +6,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-extern const struct op_descriptor rmsnorm_op;
+extern const struct op_descriptor linear_op, rmsnorm_op;
 
 const struct op_descriptor *op_find(enum op op)
 {
     static const struct op_descriptor *const descriptors[OP_COUNT] = {
+        [OP_LINEAR] = &linear_op,
         [OP_RMSNORM] = &rmsnorm_op,
     };
     return op < OP_COUNT ? descriptors[op] : NULL;

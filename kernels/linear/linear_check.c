@@ -19,6 +19,16 @@ const char *const *linear_formats(size_t *count) {
     return formats;
 }
 
+const char *linear_first_format(const struct kernel *kernel) {
+    for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
+        struct weight_format format;
+        char reason[256];
+        if (weight_format_parse(formats[i], &format, reason, sizeof(reason)) == 0 && kernel_computes(kernel, &format, kernel->activation))
+            return formats[i];
+    }
+    return NULL;
+}
+
 // Around the edges of panels of 16 rows; columns in units of the group; 97 tokens are one more than a pass.
 static const struct { int rows, units, m; } shapes[] = {{1, 1, 9}, {15, 3, 97}, {16, 2, 64}, {17, 7, 33}, {50, 5, 17}};
 static const int tokens[] = {1, 2, 3, 5, 7, 8, 9, 17, 33, 64, 97};

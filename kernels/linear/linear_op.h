@@ -46,5 +46,7 @@ int linear_check_kernel(const struct kernel *kernel, uint64_t seed, size_t *comp
 
 // The words of all formats that the linear op knows, sparse ones with an example ratio.
 const char *const *linear_formats(size_t *count);
+// The first of them that the kernel computes; NULL when none.
+const char *linear_first_format(const struct kernel *kernel);
 
 #endif

@@ -28,18 +28,29 @@ grep -q '^linear_f32_any_scalar ' "$work/list" || problem "the list lacks linear
 "$llmsweep" kernels --check --filter 'linear_q8_q4_*' >"$work/check" || problem "kernels --check failed: $(cat "$work/check")"
 grep -q ', 0 failed' "$work/check" || problem "kernels --check does not say that none failed"
 
-"$llmsweep" kernels --bench --filter 'linear_f32_any_scalar' --format q4g32 --shape 64x64 --tokens 1,3 --time 0.02 \
+"$llmsweep" kernels --bench --filter 'linear_f32_any_scalar' --format q4g32 --shapes 64x64 --tokens 1,3 --time 0.02 \
     --csv "$work/kernels.csv" >"$work/bench" 2>&1 || problem "kernels --bench failed: $(cat "$work/bench")"
-[ "$(head -1 "$work/kernels.csv")" = "kernel,op,isa,shape,cache,median_ns,lo,hi,gops,gbs,roof,roof_fraction,checked" ] ||
+[ "$(head -1 "$work/kernels.csv")" = "kernel,op,isa,shape,cache,median_ns,lo,hi,gops,gbs,roof,roof_fraction,checked,status,bound,threads,samples,bandwidth_gbs,peak_gops,provider,note" ] ||
     problem "kernels.csv begins with $(head -1 "$work/kernels.csv")"
 [ "$(grep -c '^linear_f32_any_scalar,linear,scalar,q4g32 64x64 m[13],hot,' "$work/kernels.csv")" = 2 ] ||
     problem "kernels.csv has not one row for each number of tokens: $(cat "$work/kernels.csv")"
 
+"$llmsweep" kernels --bench --filter 'rmsnorm_f32_*' --time 0.01 --json >"$work/json" 2>"$work/err" ||
+    problem "kernels --bench --json failed: $(cat "$work/err")"
+grep -q '"kernel": "rmsnorm_f32_scalar"' "$work/json" || problem "--json has no row of rmsnorm_f32_scalar: $(head -3 "$work/json")"
+"$llmsweep" kernels --bench --filter linear_f32_any_scalar --shapes bench/models/shapes/smollm2-135m.ini --tokens 1 --time 0.001 \
+    >"$work/bench" 2>&1 || problem "kernels --bench of a model's shapes failed: $(cat "$work/bench")"
+[ "$(grep -c '^linear_f32_any_scalar' "$work/bench")" = 4 ] || problem "the model has four different matrices: $(cat "$work/bench")"
+LLMSWEEP_ISA=avx2 "$llmsweep" kernels --list >"$work/list" || problem "LLMSWEEP_ISA=avx2 kernels --list failed"
+grep -q '^q4g32 *q8 *linear_q8_q4_avx2' "$work/list" || problem "LLMSWEEP_ISA=avx2 does not pick the AVX2 kernel"
+LLMSWEEP_ISA=sse "$llmsweep" kernels --list 2>"$work/err" && problem "LLMSWEEP_ISA=sse is accepted"
+grep -q "LLMSWEEP_ISA: unknown instruction set 'sse'" "$work/err" || problem "LLMSWEEP_ISA=sse: says $(cat "$work/err")"
+
 refused "unknown format 'q9' (known:" --bench --format q9
 refused "unknown instruction set" --isa sse
-refused "not a shape" --bench --shape 12
+refused "is not a shape" --bench --shapes 12
 refused "not up to 16 token counts" --bench --tokens 1,,2
-refused "multiple of 32" --bench --filter linear_f32_any_scalar --shape 64x65
-refused "no linear kernel matches 'nothing'" --check --filter nothing
-refused "no linear kernel matches 'nothing'" --bench --filter nothing
+refused "multiple of 32" --bench --filter linear_f32_any_scalar --shapes 64x65
+refused "no kernel matches 'nothing'" --check --filter nothing
+refused "no kernel matches 'nothing'" --bench --filter nothing
 exit $failed

@@ -288,7 +288,8 @@ int bpe_train(struct tokenizer **tokenizer, const struct corpus *corpus, int voc
                                                         .merges = v.merge_count,
                                                         .merge = v.merges,
                                                         .bos = vocab - 1,
-                                                        .eos = vocab - 1},
+                                                        .eos = vocab - 1,
+                                                        .unknown = -1},
                               error, error_size);
     for (int i = 0; v.tokens && i < v.count; i++)
         free(v.tokens[i]);

@@ -82,56 +82,50 @@ static void key_array(struct keys *k, const char *name, enum gguf_value_type typ
     put_u64(k->out, count);
 }
 
-// A token's text: ordinary tokens in GPT-2's printable form, others as they are. Returns its length; out has room for
-// it.
-static size_t show_token(const struct tokenizer *tokenizer, int id, char *out)
-{
-    size_t bytes, length = 0;
-    const char *text = tokenizer_token(tokenizer, id, &bytes);
-    if (tokenizer_type(tokenizer, id) != TOKEN_NORMAL) {
-        memcpy(out, text, bytes);
-        return bytes;
-    }
-    for (size_t i = 0; i < bytes; i++)
-        length += (size_t)tokenizer_byte_to_utf8((uint8_t)text[i], out + length);
-    return length;
-}
-
 static int put_vocabulary(struct keys *k, const struct tokenizer *tokenizer)
 {
     const int vocab = tokenizer_vocab(tokenizer), merges = tokenizer_merges(tokenizer);
-    size_t longest = 0, bytes;
-    for (int i = 0; i < vocab; i++) {
-        tokenizer_token(tokenizer, i, &bytes);
-        longest = bytes > longest ? bytes : longest;
-    }
-    char *text = malloc(4 * longest + 2); // two tokens of at most two characters a byte, and the space between
+    const bool bytes = tokenizer_kind(tokenizer) == TOKENIZER_BYTES;
+    char *text = malloc(2 * tokenizer_shown_bytes(tokenizer) + 1); // two tokens and the space between
     if (!text)
         return -ENOMEM;
-    key_text(k, "tokenizer.ggml.model", "gpt2");
+    key_text(k, "tokenizer.ggml.model", bytes ? "gpt2" : "llama");
     key_text(k, "tokenizer.ggml.pre", tokenizer_pattern_name(tokenizer));
     key_array(k, "tokenizer.ggml.tokens", GGUF_VALUE_STRING, (uint64_t)vocab);
     for (int i = 0; i < vocab; i++)
-        put_text(k->out, text, show_token(tokenizer, i, text));
+        put_text(k->out, text, tokenizer_show(tokenizer, i, text));
     key_array(k, "tokenizer.ggml.token_type", GGUF_VALUE_INT32, (uint64_t)vocab);
     for (int i = 0; i < vocab; i++)
         put_u32(k->out, (uint32_t)tokenizer_type(tokenizer, i));
-    key_array(k, "tokenizer.ggml.merges", GGUF_VALUE_STRING, (uint64_t)merges);
-    for (int i = 0; i < merges; i++) {
-        int left, right;
-        tokenizer_merge(tokenizer, i, &left, &right);
-        size_t length = show_token(tokenizer, left, text);
-        text[length++] = ' ';
-        length += show_token(tokenizer, right, text + length);
-        put_text(k->out, text, length);
+    if (bytes) {
+        key_array(k, "tokenizer.ggml.merges", GGUF_VALUE_STRING, (uint64_t)merges);
+        for (int i = 0; i < merges; i++) {
+            int left, right;
+            tokenizer_merge(tokenizer, i, &left, &right);
+            size_t length = tokenizer_show(tokenizer, left, text);
+            text[length++] = ' ';
+            length += tokenizer_show(tokenizer, right, text + length);
+            put_text(k->out, text, length);
+        }
+    } else {
+        key_array(k, "tokenizer.ggml.scores", GGUF_VALUE_FLOAT32, (uint64_t)vocab);
+        for (int i = 0; i < vocab; i++) {
+            const float score = tokenizer_score(tokenizer, i);
+            put(k->out, &score, sizeof score);
+        }
+        key_bool(k, "tokenizer.ggml.add_space_prefix", tokenizer_space_prefix(tokenizer) != SPACE_PREFIX_NONE);
     }
     free(text);
-    if (tokenizer_bos(tokenizer) >= 0)
-        key_u32(k, "tokenizer.ggml.bos_token_id", tokenizer_bos(tokenizer));
+    if (tokenizer_bos_id(tokenizer) >= 0)
+        key_u32(k, "tokenizer.ggml.bos_token_id", tokenizer_bos_id(tokenizer));
     if (tokenizer_eos(tokenizer) >= 0)
         key_u32(k, "tokenizer.ggml.eos_token_id", tokenizer_eos(tokenizer));
+    if (tokenizer_unknown(tokenizer) >= 0)
+        key_u32(k, "tokenizer.ggml.unknown_token_id", tokenizer_unknown(tokenizer));
     key_bool(k, "tokenizer.ggml.add_bos_token", tokenizer_bos(tokenizer) >= 0);
-    key_bool(k, "tokenizer.ggml.add_eos_token", false);
+    key_bool(k, "tokenizer.ggml.add_eos_token", tokenizer_add_eos(tokenizer));
+    if (tokenizer_chat_template(tokenizer))
+        key_text(k, "tokenizer.chat_template", tokenizer_chat_template(tokenizer));
     return 0;
 }
 

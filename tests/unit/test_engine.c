@@ -15,6 +15,7 @@
 
 #include "bench/compress/recipe.h"
 #include "bench/model/engine.h"
+#include "bench/model/gguf_names.h"
 #include "bench/model/reference.h"
 
 enum { VOCAB = 200, PROMPT = 37, STEPS = 12, CONTEXT = 80 };
@@ -45,6 +46,39 @@ static void make_model(struct model *model, enum rope_style style, bool tied)
             for (int i = 0; i < out * in; i++)
                 model->layers[layer].matrix[which][i] *= 4;
         }
+    model_hash(model);
+}
+
+// The same with what Qwen and Gemma add; each addition is a bit.
+enum { BIAS = 1, QK_NORM = 2, POST_NORMS = 4, GELU = 8, CAPS = 16, WINDOW = 32, ROTATIONS = 64, SCALES = 128, ADDITIONS = 8, ALL = 255 };
+
+static void make_special_model(struct model *model, int additions)
+{
+    struct model_config config = { .name = "special", .vocab = VOCAB, .d_model = 128, .layers = 4, .heads = 16, .kv_heads = 8,
+                                   .head_dim = 32, .ffn = 256, .context = CONTEXT, .rope_theta = 10000, .norm_eps = 1e-5f,
+                                   .rope_style = ROPE_HALVES, .tied_embeddings = true };
+    config.qkv_bias = additions & BIAS;
+    config.qk_norm = additions & QK_NORM;
+    config.post_norms = additions & POST_NORMS;
+    config.gate = additions & GELU ? GATE_GELU : GATE_SILU;
+    config.attention_cap = additions & CAPS ? 3 : 0;
+    config.output_cap = additions & CAPS ? 2 : 0;
+    config.window = additions & WINDOW ? 9 : 0;
+    config.window_period = 3;
+    config.window_rope_theta = additions & WINDOW ? 100 : 0;
+    config.rope_factors = additions & ROTATIONS;
+    config.rope_scale = additions & ROTATIONS ? 4 : 0;
+    config.embedding_scale = additions & SCALES ? 3 : 0;
+    config.attention_scale = additions & SCALES ? 0.3f : 0;
+    assert_int_equal(model_allocate(model, &config), 0);
+    model_randomize(model, 43);
+    for (size_t i = 0; i < model->parameter_count; i++)
+        model->storage[i] *= 4; // and norms, biases and factors that are not all the same
+    for (int i = 0; i < gguf_weight_count(&config); i++) {
+        const struct gguf_weight w = gguf_weight_at(&config, i);
+        for (int k = 0; k < w.in && !w.out; k++)
+            model->storage[w.offset + (size_t)k] *= 0.25f + 0.05f * (float)(k % 7);
+    }
     model_hash(model);
 }
 
@@ -159,6 +193,34 @@ static void test_reference(void **unused)
                 }
             model_free(&model);
         }
+}
+
+static void test_additions(void **unused)
+{
+    (void)unused;
+    static float plain[PROMPT * VOCAB];
+    int32_t tokens[PROMPT];
+    make_tokens(tokens, PROMPT, 7);
+    struct model model;
+    make_special_model(&model, 0);
+    assert_int_equal(model_reference_logits(&model, tokens, PROMPT, plain), 0);
+    model_free(&model);
+    for (int i = 0; i <= ADDITIONS; i++) {
+        char what[40];
+        make_special_model(&model, i < ADDITIONS ? 1 << i : ALL);
+        assert_int_equal(model_reference_logits(&model, tokens, PROMPT, expected), 0);
+        // each of them matters, or else this test would not see it
+        assert_true(row_error(plain + (PROMPT - 1) * VOCAB, expected + (PROMPT - 1) * VOCAB, VOCAB) > 1e-2);
+        static const char *const layouts[] = { "t1", "t2", "t3" };
+        for (int l = 0; l < 3; l++) {
+            snprintf(what, sizeof(what), "addition %d, %s", i, layouts[l]);
+            struct setup setup = open_setup(&model, comm_world(), 0, &(struct choice){ layouts[l], .batch = 1, .max_rows = l == 1 ? 5 : 0 });
+            score(setup.engine, tokens, 1, PROMPT, got);
+            assert_rows_close(got, expected, PROMPT, 2e-4, what);
+            close_setup(&setup);
+        }
+        model_free(&model);
+    }
 }
 
 // Every instruction set's kernels, through the whole model.
@@ -389,8 +451,9 @@ static void compare_layout(const struct model *model, const struct choice *choic
 
 static int run_layouts(int count, char **layouts)
 {
-    struct model model;
+    struct model model, special;
     make_model(&model, ROPE_INTERLEAVED, false);
+    make_special_model(&special, ALL);
     for (int i = 0; i < count; i++) {
         struct layout layout;
         char error[256] = "";
@@ -400,11 +463,13 @@ static int run_layouts(int count, char **layouts)
         compare_layout(&model, &(struct choice){ layouts[i], .batch = layout.data, .max_rows = 16 }, 1e-4);
         compare_layout(&model, &(struct choice){ layouts[i], "none", "q8g32", .batch = batch }, 1e-4);
         compare_layout(&model, &(struct choice){ layouts[i], "global:50%", "q4g32", .batch = batch }, 1e-4);
+        compare_layout(&special, &(struct choice){ layouts[i], .batch = batch, .max_rows = 16 }, 1e-4);
         comm_barrier(comm_world());
         if (comm_rank(comm_world()) == 0)
             printf("%s: the same tokens as one rank\n", layouts[i]);
     }
     model_free(&model);
+    model_free(&special);
     return 0;
 }
 
@@ -422,6 +487,7 @@ int main(int argc, char **argv)
     }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reference),
+        cmocka_unit_test(test_additions),
         cmocka_unit_test(test_instruction_sets),
         cmocka_unit_test(test_decode_equals_prefill),
         cmocka_unit_test(test_formats),

@@ -17,5 +17,8 @@ int tokenizer_from_gguf(struct tokenizer **tokenizer, const struct gguf_file *fi
 // begins and ends a text and for the chat template. vocab as above; the file may have fewer tokens. 0, or -errno with one line that names
 // the file and the part that is not understood; -ENOENT without a tokenizer.json.
 int tokenizer_from_json(struct tokenizer **tokenizer, const char *folder, int vocab, char *error, size_t error_size);
+// The same from a tokenizer.json in memory, with no other file; name is for messages.
+int tokenizer_from_json_text(struct tokenizer **tokenizer, const char *text, size_t bytes, int vocab, const char *name, char *error,
+                             size_t error_size);
 
 #endif

@@ -127,6 +127,10 @@ run-tests: check-deps
 bench-harness: all ## measure what the harness itself costs, against its limits
 	scripts/bench_harness.sh $(SPEC)
 
+.PHONY: bench-peers
+bench-peers: all ## time OpenBLAS, oneDNN and every llama-bench on PATH beside ours (LLAMA_BENCH=path, PEERS_FLAGS='--threads 1')
+	BUILD=$(BUILD) scripts/bench_peers.sh $(PEERS_FLAGS)
+
 .PHONY: check-deps
 check-deps: ## prove who includes whom
 	scripts/check_deps.sh

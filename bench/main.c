@@ -18,6 +18,7 @@ static const struct command commands[] = {
      command_eval},
     {"generate", "MODEL -p TEXT [-n TOKENS] [--format W] [--layout W]", "continue a text", command_generate},
     {"kernels", "[--list | --check | --bench] [--filter GLOB] [--csv F]", "list, check or time single kernels", command_kernels},
+    {"peers", "[--llama-bench PATH] [--threads LIST] [--json]", "time OpenBLAS, oneDNN and llama.cpp beside ours", command_peers},
     {"roof", "[--threads N] [--json]", "measure what the machine could do at best", command_roof},
     {"topo", "[--json] [--xml FILE | --synthetic DESCRIPTION]", "describe the machine", command_topo},
     {"train", "SPEC", "train a model", command_train},

@@ -19,6 +19,7 @@ int command_compare(int argc, char **argv);
 int command_eval(int argc, char **argv);
 int command_generate(int argc, char **argv);
 int command_kernels(int argc, char **argv);
+int command_peers(int argc, char **argv);
 int command_roof(int argc, char **argv);
 int command_topo(int argc, char **argv);
 int command_train(int argc, char **argv);

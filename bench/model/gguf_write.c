@@ -148,7 +148,10 @@ static int put_keys(struct keys *k, const struct model *model, enum tensor_type 
     key_f32(k, "llama.attention.layer_norm_rms_epsilon", c->norm_eps);
     key_u32(k, "llama.rope.dimension_count", c->head_dim);
     key_f32(k, "llama.rope.freq_base", c->rope_theta);
-    return model->tokenizer ? put_vocabulary(k, model->tokenizer) : 0;
+    if (model->tokenizer)
+        return put_vocabulary(k, model->tokenizer);
+    key_text(k, "tokenizer.ggml.model", "no_vocab"); // other programs refuse a file that says nothing of it
+    return 0;
 }
 
 static size_t elements(const struct gguf_weight *w)

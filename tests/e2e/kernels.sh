@@ -46,6 +46,10 @@ grep -q '^q4g32 *q8 *linear_q8_q4_avx2' "$work/list" || problem "LLMSWEEP_ISA=av
 LLMSWEEP_ISA=sse "$llmsweep" kernels --list 2>"$work/err" && problem "LLMSWEEP_ISA=sse is accepted"
 grep -q "LLMSWEEP_ISA: unknown instruction set 'sse'" "$work/err" || problem "LLMSWEEP_ISA=sse: says $(cat "$work/err")"
 
+PATH=/usr/bin:/bin LLAMA_BENCH= "$llmsweep" peers --no-libraries >"$work/out" 2>"$work/err" || problem "peers fails where there is no llama-bench"
+[ -x /usr/bin/llama-bench ] || grep -q 'no llama-bench on PATH' "$work/err" || problem "peers does not say that there is no llama-bench: $(cat "$work/err")"
+"$llmsweep" peers --llama-bench /no/such/program >/dev/null 2>"$work/err" && problem "peers takes a program that is not there"
+
 refused "unknown format 'q9' (known:" --bench --format q9
 refused "unknown instruction set" --isa sse
 refused "is not a shape" --bench --shapes 12

@@ -2,7 +2,6 @@
 #include "bench/model/tokenizer.h"
 
 #include <errno.h>
-#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -127,7 +126,7 @@ static int copy_merges(struct tokenizer *t, const struct tokenizer_parts *parts,
         if (t->merge_slots[slot] < 0)
             t->merge_slots[slot] = i;
         if (t->kind == TOKENIZER_MERGES && t->scores[t->merge[i].result] >= 0)
-            t->scores[t->merge[i].result] = -(float)(i + 1);
+            t->scores[t->merge[i].result] = -(double)(i + 1);
         t->merges = i + 1;
     }
     free(both);
@@ -235,6 +234,7 @@ int tokenizer_create(struct tokenizer **tokenizer, const struct tokenizer_parts 
     t->whole_words = parts->whole_words;
     t->words_begin_with_spaces = parts->words_begin_with_spaces;
     t->compose = parts->compose;
+    t->no_second_space = parts->no_second_space;
     t->space_prefix = parts->kind == TOKENIZER_BYTES ? SPACE_PREFIX_NONE : parts->space_prefix;
     rc = copy_tokens(t, parts);
     if (!rc) {
@@ -391,7 +391,7 @@ enum token_type tokenizer_type(const struct tokenizer *tokenizer, int id)
 
 float tokenizer_score(const struct tokenizer *tokenizer, int id)
 {
-    return tokenizer->scores ? tokenizer->scores[id] : 0;
+    return tokenizer->scores ? (float)tokenizer->scores[id] : 0;
 }
 
 int tokenizer_merges(const struct tokenizer *tokenizer)

@@ -44,13 +44,14 @@ struct tokenizer_parts {
     const char *const *tokens;      // (vocab) each token's bytes, as text has them: no printable form, spaces as spaces …
     const size_t *token_bytes;      // (vocab) … and how many they are
     const int32_t *types;           // (vocab) enum token_type; a token of type TOKEN_BYTE is that one byte
-    const float *scores;            // (vocab) for SCORES and UNIGRAM; otherwise NULL
+    const double *scores;           // (vocab) for SCORES and UNIGRAM; otherwise NULL
     int merges;                     // number of merges, for BYTES and MERGES
     const struct merge_text *merge; // (merges) best first; both halves and their joint must be tokens
     bool whole_words;               // a word that is a token is not merged at all (Llama 3)
     bool words_begin_with_spaces;   // not for BYTES: merges do not cross the beginning of a space
     bool compose;                   // the text is brought into Unicode's normal form C first
     enum space_prefix space_prefix;
+    bool no_second_space;           // and only if there is none already
     const uint8_t *strips;          // (vocab) enum token_strip of special tokens, or NULL
     int bos, eos, unknown;          // ids of the tokens before and after a text and for what has none; -1 if there is none
     bool no_bos, add_eos;           // texts are encoded without BOS although there is one; with EOS behind

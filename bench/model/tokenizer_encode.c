@@ -90,7 +90,7 @@ static void find_candidate(struct encoder *e, uint32_t left, uint32_t right)
         const int32_t id = bytes <= t->longest ? tokenizer_find_text(t, e->word + left, bytes) : -1;
         if (id < 0)
             return;
-        new.rank = rank_of_score(t->scores[id]);
+        new.rank = rank_of_score((float)t->scores[id]);
     } else {
         new.rank = t->merge_slots[tokenizer_merge_slot(t, new.left_symbol, new.right_symbol)];
         if (new.rank < 0)
@@ -242,8 +242,8 @@ static void cut_word(struct encoder *e)
         for (uint32_t bytes = first; i + bytes <= e->end && bytes <= t->longest;) {
             const int32_t id = tokenizer_find_text(t, e->word + i, bytes);
             known |= id >= 0 && bytes == first;
-            if (id >= 0 && best[i] + (double)t->scores[id] > best[i + bytes]) {
-                best[i + bytes] = best[i] + (double)t->scores[id];
+            if (id >= 0 && best[i] + t->scores[id] > best[i + bytes]) {
+                best[i + bytes] = best[i] + t->scores[id];
                 e->symbol[i + bytes] = id;
                 e->next[i + bytes] = bytes;
             }
@@ -251,7 +251,7 @@ static void cut_word(struct encoder *e)
                 break;
             bytes += (uint32_t)utf8_character(e->word + i + bytes, e->end - i - bytes);
         }
-        const double unknown = best[i] + (double)t->worst_score - 10; // SentencePiece's penalty
+        const double unknown = best[i] + t->worst_score - 10; // SentencePiece's penalty
         if (!known && unknown > best[i + first]) {
             best[i + first] = unknown;
             e->symbol[i + first] = -1;
@@ -327,7 +327,9 @@ static int encode_characters(struct encoder *e, const char *text, size_t bytes)
         const uint8_t left = (uint8_t)text[i - 1], right = (uint8_t)text[i];
         if ((right & 0xc0) == 0x80) // inside a character (or of none: then the word is only longer than need be)
             continue;
-        if ((t->joins[left][right / 64] >> right % 64 & 1) && !(t->words_begin_with_spaces && right == ' '))
+        // a sum that starts anew rounds otherwise, which decides between equals: UNIGRAM is cut only where its authors cut it
+        const bool joined = t->kind == TOKENIZER_UNIGRAM || t->joins[left][right / 64] >> right % 64 & 1;
+        if (joined && !(t->words_begin_with_spaces && right == ' '))
             continue;
         rc = encode_word(e, text + start, i - start);
         start = i;
@@ -354,7 +356,7 @@ static int encode_stretch(struct encoder *e, const char *text, size_t bytes, boo
         char *spaced = malloc(bytes + 1);
         size_t length = 0;
         rc = spaced ? 0 : -ENOMEM;
-        if (!rc && prefix)
+        if (!rc && prefix && !(t->no_second_space && (text[0] == ' ' || (bytes >= 3 && !memcmp(text, space, 3)))))
             spaced[length++] = ' ';
         for (size_t i = 0; i < bytes && !rc;) {
             const char *found = memmem(text + i, bytes - i, space, 3);

@@ -77,8 +77,10 @@ static int read_tokens(const struct source *s, struct vocabulary *v, const struc
             type = TOKEN_UNUSED;
         if (vocabulary_set(v, i, text.text, text.bytes, (enum token_type)type))
             return REFUSE(s, "%s: token %d is not in %s form", s->path, i, v->kind == TOKENIZER_BYTES ? "byte-level" : "SentencePiece's");
+        float score = 0;
         if (scores)
-            memcpy(&v->scores[i], scores->value + 4 * (size_t)i, sizeof *v->scores);
+            memcpy(&score, scores->value + 4 * (size_t)i, sizeof score);
+        v->scores[i] = (double)score;
     }
     return 0;
 }

@@ -24,12 +24,12 @@ struct tokenizer {
     enum tokenizer_kind kind;
     struct splitter *splitter; // BYTES
     int vocab, merges, bos, eos, unknown, ends[MOST_ENDS], end_count;
-    bool no_bos, add_eos, whole_words, words_begin_with_spaces, compose;
+    bool no_bos, add_eos, whole_words, words_begin_with_spaces, compose, no_second_space;
     enum space_prefix space_prefix;
     char *bytes;          // all tokens' bytes, one after the other
     size_t *start;        // (vocab + 1) where each token's bytes start
     int32_t *types;       // (vocab)
-    float *scores;        // (vocab) or NULL
+    double *scores;        // (vocab) or NULL
     uint8_t *strips;      // (vocab) or NULL
     struct merge *merge;  // (merges) best first
     int32_t *merge_slots; // open-addressed: (left, right) → rank, -1 where empty
@@ -40,7 +40,7 @@ struct tokenizer {
     struct name_node *names;   // names[0] is the root
     int name_count, name_room;
     bool begins_name[256], begins_plain_name[256];
-    float worst_score;
+    double worst_score;
     char *chat_template;
 };
 

@@ -106,7 +106,7 @@ static int read_vocabulary(struct reader *r)
         if (!text || !json_is_number(score))
             return REFUSE(r, "token %zu is not a text and a score", i);
         set_token(r, (int)i, text);
-        r->v.scores[i] = (float)json_number_value(score);
+        r->v.scores[i] = json_number_value(score);
     }
     return 0;
 }
@@ -209,6 +209,7 @@ static int build(struct reader *r, struct tokenizer **tokenizer, const json_t *c
     parts.words_begin_with_spaces = r->steps.words_begin_with_spaces;
     parts.compose = r->steps.compose;
     parts.space_prefix = r->steps.space_prefix;
+    parts.no_second_space = r->steps.no_second_space;
     parts.chat_template = chat_template(config);
     if (parts.kind == TOKENIZER_BYTES) {
         const int rc = splitter_create_stages(&parts.splitter, r->steps.stages, r->steps.stage_count, r->reason, r->reason_size);

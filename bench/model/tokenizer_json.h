@@ -17,6 +17,7 @@ struct json_steps {
     bool compose;                 // normal form C
     bool words_begin_with_spaces; // see tokenizer.h
     enum space_prefix space_prefix;
+    bool no_second_space;
     struct splitter_stage stages[MOST_JSON_STAGES];
     int stage_count;
     char *escaped[MOST_JSON_STAGES]; // owns patterns that were made from plain strings

@@ -134,7 +134,7 @@ static int read_metaspace(struct reading *r, const json_t *step)
     const char *replacement = json_text(step, "replacement"), *scheme = json_text(step, "prepend_scheme");
     if (replacement && strcmp(replacement, SPACE))
         return REFUSE(r, "the pre-tokenizer Metaspace with '%.20s' for spaces", replacement);
-    r->spaces_escaped = true;
+    r->spaces_escaped = r->steps->no_second_space = true;
     r->steps->words_begin_with_spaces = json_flag(step, "split", true);
     if (!scheme)
         scheme = json_flag(step, "add_prefix_space", true) ? "always" : "never";

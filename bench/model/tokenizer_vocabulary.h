@@ -11,7 +11,7 @@ struct vocabulary {
     const char **tokens;
     size_t *token_bytes;
     int32_t *types;
-    float *scores;
+    double *scores;
     uint8_t *strips;
     struct merge_text *merges;
     char *bytes, *next; // storage of the texts

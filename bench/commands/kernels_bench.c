@@ -105,7 +105,7 @@ static int plan_work(struct work *work, const struct kernels_request *request) {
 // Rows
 
 static const char csv_header[] = "kernel,op,isa,shape,cache,median_ns,lo,hi,gops,gbs,roof,roof_fraction,checked,status,bound,threads,samples,"
-                                 "bandwidth_gbs,peak_gops,provider,note\n";
+                                 "bandwidth_gbs,peak_gops,provider,note,arithmetic\n";
 
 static const char *note(const struct kernel_bench_result *result, const struct kernel *kernel) {
     if (!(result->roof_fraction > 1.02))
@@ -113,6 +113,12 @@ static const char *note(const struct kernel_bench_result *result, const struct k
     // The libraries know instructions that our ladder has no step for.
     return kernel->provider != PROVIDER_OWN && !result->memory_bound ? "above the peak of vector instructions: uses matrix units"
                                                                       : "above its roof: one of the two was disturbed";
+}
+
+static const char *arithmetic_name(const struct kernel *kernel) {
+    static const char *const names[] = {
+        [ARITHMETIC_F32] = "f32", [ARITHMETIC_BF16] = "bf16", [ARITHMETIC_INT16] = "int16", [ARITHMETIC_INT8] = "int8"};
+    return names[op_find(kernel->op)->arithmetic(kernel)];
 }
 
 static void write_csv(const struct output *output, const struct kernels_request *request, const struct kernel *kernel,
@@ -127,20 +133,20 @@ static void write_csv(const struct output *output, const struct kernels_request 
             result->noisy ? "noisy" : "ok", result->memory_bound ? "bandwidth" : "compute", request->bench.threads, result->samples,
             result->bandwidth, result->peak, provider_name(kernel->provider));
     csv_write_field(csv, note(result, kernel));
-    fputc('\n', csv);
+    fprintf(csv, ",%s\n", arithmetic_name(kernel));
     fflush(csv);
 }
 
 static int add_json(struct output *output, const struct kernels_request *request, const struct kernel *kernel,
                     const struct kernel_bench_result *result) {
-    json_t *row = json_pack("{s:s, s:s, s:s, s:s, s:s, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:b, s:s, s:s, s:i, s:I, s:f, s:f, s:s, s:s}",
+    json_t *row = json_pack("{s:s, s:s, s:s, s:s, s:s, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:b, s:s, s:s, s:i, s:I, s:f, s:f, s:s, s:s, s:s}",
                             "kernel", kernel->name, "op", op_find(kernel->op)->name, "isa", isa_name(kernel->isa), "shape", result->shape,
                             "cache", result->cold ? "cold" : "hot", "median_ns", result->ns.estimate, "lo", result->ns.lo, "hi",
                             result->ns.hi, "gops", result->gops, "gbs", result->gbs, "roof", result->roof, "roof_fraction",
                             result->roof_fraction, "checked", 1, "status", result->noisy ? "noisy" : "ok", "bound",
                             result->memory_bound ? "bandwidth" : "compute", "threads", request->bench.threads, "samples",
                             (json_int_t)result->samples, "bandwidth_gbs", result->bandwidth, "peak_gops", result->peak, "provider",
-                            provider_name(kernel->provider), "note", note(result, kernel));
+                            provider_name(kernel->provider), "note", note(result, kernel), "arithmetic", arithmetic_name(kernel));
     return json_array_append_new(output->rows, row);
 }
 

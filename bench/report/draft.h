@@ -61,5 +61,6 @@ void plot_heatmap(struct draft *d);
 void plot_roofline(struct draft *d);
 void plot_counters(struct draft *d);
 void plot_kernels(struct draft *d);
+void plot_kernel_roofline(struct draft *d);
 
 #endif

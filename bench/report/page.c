@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "bench/report/page.h"
+#include "bench/report/kernel_rows.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -163,7 +164,10 @@ void report_page_write(FILE *html, const struct report_page *page) {
     for (size_t m = 0; m < run->model_count; m++)
         write_model(html, page, m);
     fputs("<section id=\"machine\">\n<h2>Kernels and counters</h2>\n", html);
-    write_plots(html, page->plots + run->model_count * report_plot_count, 1);
+    if (!findings_kernels(run, &general) && general.count)
+        write_findings(html, run, &general);
+    findings_free(&general);
+    write_plots(html, page->plots + run->model_count * report_plot_count, report_kernel_plot_count);
     report_uncounted_write(html, run);
     fputs("</section>\n<section id=\"untimed\">\n<h2>Not timed, and why</h2>\n", html);
     report_untimed_write(html, run);

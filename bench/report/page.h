@@ -9,7 +9,7 @@
 struct report_page {
     const struct report_run *run;
     struct findings *findings;  // (models)
-    struct report_plot *plots;  // (models, report_plot_count), then the kernels' plot
+    struct report_plot *plots;  // (models, report_plot_count), then (report_kernel_plot_count)
 };
 void report_page_write(FILE *html, const struct report_page *page);
 

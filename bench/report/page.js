@@ -30,7 +30,7 @@
   const form = document.getElementById('filters');
   const search = document.getElementById('search');
   const points = new Map();
-  document.querySelectorAll('figure svg a').forEach((link) => {
+  document.querySelectorAll('figure svg a[href]').forEach((link) => {
     const id = link.getAttribute('href').slice(1);
     if (!points.has(id)) points.set(id, []);
     points.get(id).push(link);

@@ -53,12 +53,23 @@ int report_plot_prepare(const struct report_run *run, int model, size_t index, s
     return prepare(run, model, index, plot, data);
 }
 
-int report_kernels_prepare(const struct report_run *run, struct report_plot *plot, FILE *data) {
-    *plot = (struct report_plot){.script = "kernels", .title = "Kernels by themselves against their roof", .name = "kernels",
-                                 .look = "100% is the lower of the two roofs: bandwidth or arithmetic. Cold is what a large model "
-                                         "sees, hot what a small one sees."};
+static const struct {
+    const char *script, *title, *look;
+    void (*write)(struct draft *d);
+} kernel_kinds[] = {
+    {"kernel_roofline", "Roofline: every kernel by itself",
+     "A point on the slope reads as fast as its data can be read, one on a flat line computes as fast as the instructions can. The gap up to "
+     "the line is what a better kernel could gain.", plot_kernel_roofline},
+    {"kernels", "Kernels by themselves against their roof",
+     "100% is the lower of the two roofs, measured between the kernel's own samples: bandwidth at few tokens, arithmetic at many.", plot_kernels},
+};
+const size_t report_kernel_plot_count = sizeof kernel_kinds / sizeof *kernel_kinds;
+
+int report_kernels_prepare(const struct report_run *run, size_t index, struct report_plot *plot, FILE *data) {
+    *plot = (struct report_plot){.script = kernel_kinds[index].script, .title = kernel_kinds[index].title, .look = kernel_kinds[index].look};
+    snprintf(plot->name, sizeof plot->name, "%s", plot->script);
     struct draft draft = {run, 0, plot, data};
-    plot_kernels(&draft);
+    kernel_kinds[index].write(&draft);
     return ferror(data) ? -1 : 0;
 }
 

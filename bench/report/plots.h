@@ -17,13 +17,13 @@ struct report_plot {
     char *svg;          // to be put into HTML, NULL before report_plot_draw
 };
 
-// Which plots there are: report_plot_count of them for every model, and the kernels' plot once a run.
-extern const size_t report_plot_count;
+// Which plots there are: report_plot_count of them for every model, and report_kernel_plot_count of the kernels once a run.
+extern const size_t report_plot_count, report_kernel_plot_count;
 
 // Writes the data of plot `index` of a model and fills in everything but svg. 0, or -errno with a line in error.
 // data is the open data file; nothing is written to it when the plot has nothing to show (plot->missing says why).
 int report_plot_prepare(const struct report_run *run, int model, size_t index, struct report_plot *plot, FILE *data);
-int report_kernels_prepare(const struct report_run *run, struct report_plot *plot, FILE *data);
+int report_kernels_prepare(const struct report_run *run, size_t index, struct report_plot *plot, FILE *data);
 
 // Runs gnuplot in `directory` (the report's folder, with data/<name>.csv and data/<script>.gp in it): <name>.svg, .png and .pdf;
 // reads the svg back made fit for HTML. -ENOENT when there is no gnuplot. -EIO when it fails; error has its first line.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The plots that hold a run against its machine: roofline, counters, kernels.
+// The plots that hold a run against its machine: roofline, counters.
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
@@ -260,79 +260,4 @@ out:
     free(values);
     free(medians);
     free(points);
-}
-
-// ---------------------------------------------------------------------------------------------------------------------
-// Block 0: position, kernel. Block 1: share of the roof in % of cold buffers, bounds, position; block 2: hot.
-enum { KERNEL_ROWS = 28 };
-
-struct kernel_row {
-    const char *name, *shape;
-    double cold[3], hot[3]; // share, lo, hi
-};
-
-static int compare_kernels(const void *a, const void *b) {
-    const struct kernel_row *x = a, *y = b;
-    double p = fmax(x->cold[0], x->hot[0]), q = fmax(y->cold[0], y->hot[0]);
-    return p > q ? -1 : p < q ? 1 : strcmp(x->name, y->name);
-}
-
-void plot_kernels(struct draft *d) {
-    const struct csv_table *t = &d->run->kernel_table;
-    if (!t->rows) {
-        draft_leave_out(d, "no kernel was benchmarked by itself in this run (llmsweep kernels --bench does that)");
-        return;
-    }
-    int name = csv_table_column(t, "kernel"), shape = csv_table_column(t, "shape"), cache = csv_table_column(t, "cache");
-    int median = csv_table_column(t, "median_ns"), lo = csv_table_column(t, "lo"), hi = csv_table_column(t, "hi");
-    int share = csv_table_column(t, "roof_fraction");
-    struct kernel_row *rows = calloc(t->rows, sizeof *rows);
-    size_t count = 0;
-    bool shapes = false;
-    for (size_t i = 0; rows && i < t->rows; i++) {
-        double value = 100 * csv_table_number(t, i, share), ns = csv_table_number(t, i, median);
-        if (!(value > 0))
-            continue;
-        size_t k = 0;
-        while (k < count && strcmp(rows[k].name, csv_table_field(t, i, name)))
-            k++;
-        if (k == count)
-            rows[count++] = (struct kernel_row){csv_table_field(t, i, name), csv_table_field(t, i, shape), {NAN, NAN, NAN},
-                                                {NAN, NAN, NAN}};
-        if (strcmp(rows[k].shape, csv_table_field(t, i, shape))) {
-            shapes = true; // one shape a kernel: the first
-            continue;
-        }
-        double *figures = strcmp(csv_table_field(t, i, cache), "hot") ? rows[k].cold : rows[k].hot;
-        double slow = csv_table_number(t, i, hi), fast = csv_table_number(t, i, lo); // a longer time is a smaller share
-        figures[0] = value;
-        figures[1] = slow > 0 && ns > 0 ? value * ns / slow : value;
-        figures[2] = fast > 0 && ns > 0 ? value * ns / fast : value;
-    }
-    if (!count) {
-        draft_leave_out(d, "no kernel's share of its roof is in kernels.csv");
-        free(rows);
-        return;
-    }
-    qsort(rows, count, sizeof *rows, compare_kernels);
-    size_t shown = count < KERNEL_ROWS ? count : KERNEL_ROWS;
-    if (shown < count)
-        draft_caption(d, "The %zu kernels nearest to their roof, of %zu; kernels.csv has all.", shown, count);
-    if (shapes)
-        draft_caption(d, "Each kernel at the first shape that it was timed on.");
-    draft_write_name(d->data, "kernels");
-    for (size_t k = 0; k < shown; k++)
-        draft_write_label(d->data, k, rows[k].name);
-    for (int hot = 0; hot < 2; hot++) {
-        draft_end_block(d->data);
-        draft_write_name(d->data, hot ? "hot: data in the caches" : "cold: data in memory");
-        for (size_t k = 0; k < shown; k++) {
-            const double *figures = hot ? rows[k].hot : rows[k].cold;
-            DRAFT_WRITE(d->data, figures[0], figures[1], figures[2], (double)k);
-        }
-    }
-    char variable[64];
-    snprintf(variable, sizeof variable, "height = %zu", 110 + 24 * shown);
-    draft_add_variable(d, variable);
-    free(rows);
 }

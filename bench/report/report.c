@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "bench/report/assets.h"
+#include "bench/report/kernel_rows.h"
 #include "bench/report/page.h"
 
 static int write_error(const char *path, char *error, size_t error_size) {
@@ -32,7 +33,7 @@ static int make_folders(const char *report, char *error, size_t error_size) {
     return 0;
 }
 
-// Plot number `index` of a model; index report_plot_count is the kernels'.
+// Plot number `index` of a model; from report_plot_count on, those of the kernels.
 static int make_plot(const struct report_run *run, const char *report, int model, size_t index, struct report_plot *plot,
                      char *error, size_t error_size) {
     char draft[4200], path[4200];
@@ -41,7 +42,7 @@ static int make_plot(const struct report_run *run, const char *report, int model
     if (!data)
         return write_error(draft, error, error_size);
     int result = index < report_plot_count ? report_plot_prepare(run, model, index, plot, data)
-                                           : report_kernels_prepare(run, plot, data);
+                                           : report_kernels_prepare(run, index - report_plot_count, plot, data);
     if (fclose(data) || result)
         return write_error(draft, error, error_size);
     snprintf(path, sizeof path, "%s/data/%s.csv", report, plot->name);
@@ -81,6 +82,12 @@ static void print_findings(FILE *found, const struct report_page *page) {
             fputc('\n', found);
         }
     findings_free(&general);
+    if (!findings_kernels(page->run, &general) && general.count) {
+        fprintf(found, "\n%s. ", general.list[0].topic);
+        finding_plain(found, general.list[0].text);
+        fputc('\n', found);
+    }
+    findings_free(&general);
     for (size_t m = 0; m < page->run->model_count; m++) {
         fprintf(found, "\n%s\n", page->run->models[m].name);
         for (size_t i = 0; i < page->findings[m].count; i++) {
@@ -101,7 +108,7 @@ int report_render(const char *directory, const char *report, FILE *found, char *
         goto out;
     snprintf(inside, sizeof inside, "%s/report", directory);
     report = report ? report : inside;
-    plots = run.model_count * report_plot_count + 1;
+    plots = run.model_count * report_plot_count + report_kernel_plot_count;
     page.findings = calloc(run.model_count + 1, sizeof *page.findings);
     page.plots = calloc(plots, sizeof *page.plots);
     result = page.findings && page.plots ? make_folders(report, error, error_size) : -ENOMEM;
@@ -110,9 +117,10 @@ int report_render(const char *directory, const char *report, FILE *found, char *
     if (result == -ENOMEM)
         snprintf(error, error_size, "%s: not enough memory", directory);
     for (size_t i = 0; !result && i < plots; i++) {
-        bool kernels = i + 1 == plots;
-        result = make_plot(&run, report, kernels ? 0 : (int)(i / report_plot_count), kernels ? report_plot_count : i % report_plot_count,
-                           &page.plots[i], error, error_size);
+        size_t of_models = run.model_count * report_plot_count;
+        bool kernels = i >= of_models;
+        result = make_plot(&run, report, kernels ? 0 : (int)(i / report_plot_count),
+                           kernels ? report_plot_count + i - of_models : i % report_plot_count, &page.plots[i], error, error_size);
     }
     if (!result)
         result = write_page(&page, report, error, error_size);

@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "bench/report/kernel_rows.h"
 #include "bench/report/text.h"
 
 extern char **environ;
@@ -86,6 +87,26 @@ static size_t write_point(FILE *out, const struct report_run *run, const char *t
     return (size_t)(title - text) + strlen("</title>");
 }
 
+// The same around a point that belongs to a kernel, which has no row in the page to go to.
+static size_t write_kernel_point(FILE *out, const struct kernel_row *rows, size_t count, const char *text) {
+    static const char head[] = "<g onmousemove=\"gnuplot_svg.showHypertext(evt,'kernel";
+    if (!starts(text, head))
+        return 0;
+    const size_t row = strtoul(text + sizeof head - 1, NULL, 10);
+    const char *title = strstr(text, "</title>"), *end = title ? strstr(title, "</g>") : NULL;
+    size_t i = 0;
+    while (i < count && rows[i].row != row)
+        i++;
+    if (!end || i == count)
+        return 0;
+    char figures[512];
+    kernel_row_figures(&rows[i], figures, sizeof figures);
+    fputs("<a><title>", out);
+    html_text(out, figures);
+    fputs("</title>", out);
+    return (size_t)(title - text) + strlen("</title>");
+}
+
 char *report_svg_inline(const struct report_run *run, const char *svg, const char *prefix, const char *title) {
     char *result = NULL;
     size_t size;
@@ -98,12 +119,14 @@ char *report_svg_inline(const struct report_run *run, const char *svg, const cha
     fprintf(out, "<svg viewBox=\"0 0 %g %g\" role=\"img\" aria-label=\"", width, height);
     html_text(out, title);
     fputs("\">\n", out);
+    size_t kernel_count;
+    struct kernel_row *kernels = kernel_rows(run, &kernel_count);
     bool point = false; // inside a link that ends where the point's group ends
     while (*at) {
         size_t skip = empty_group(at);
         if (!skip)
             skip = disc(at);
-        if (!skip && (skip = write_point(out, run, at)))
+        if (!skip && ((skip = write_point(out, run, at)) || (skip = write_kernel_point(out, kernels, kernel_count, at))))
             point = true;
         if (!skip && starts(at, "<filter")) // text boxes, which no plot uses
             skip = (size_t)(strstr(at, "</filter>") ? strstr(at, "</filter>") + 9 - at : 0);
@@ -136,6 +159,7 @@ char *report_svg_inline(const struct report_run *run, const char *svg, const cha
             fputc(*at, out), skip = 1;
         at += skip;
     }
+    free(kernels);
     return fclose(out) ? (free(result), NULL) : result;
 }
 

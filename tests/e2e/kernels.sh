@@ -30,7 +30,7 @@ grep -q ', 0 failed' "$work/check" || problem "kernels --check does not say that
 
 "$llmsweep" kernels --bench --filter 'linear_f32_any_scalar' --format q4g32 --shapes 64x64 --tokens 1,3 --time 0.02 \
     --csv "$work/kernels.csv" >"$work/bench" 2>&1 || problem "kernels --bench failed: $(cat "$work/bench")"
-[ "$(head -1 "$work/kernels.csv")" = "kernel,op,isa,shape,cache,median_ns,lo,hi,gops,gbs,roof,roof_fraction,checked,status,bound,threads,samples,bandwidth_gbs,peak_gops,provider,note" ] ||
+[ "$(head -1 "$work/kernels.csv")" = "kernel,op,isa,shape,cache,median_ns,lo,hi,gops,gbs,roof,roof_fraction,checked,status,bound,threads,samples,bandwidth_gbs,peak_gops,provider,note,arithmetic" ] ||
     problem "kernels.csv begins with $(head -1 "$work/kernels.csv")"
 [ "$(grep -c '^linear_f32_any_scalar,linear,scalar,q4g32 64x64 m[13],hot,' "$work/kernels.csv")" = 2 ] ||
     problem "kernels.csv has not one row for each number of tokens: $(cat "$work/kernels.csv")"

@@ -20,7 +20,7 @@ page="$run/report/index.html"
 "$program" report "$run" -o "$work/elsewhere" > /dev/null 2>&1 && cmp -s "$page" "$work/elsewhere/index.html" || wrong "-o gives another report"
 
 # Pictures
-for name in pareto-1 prune-1 bits-1 heatmap-1 batch-1 layout-1 roofline-1 counters-1 prune-2 bits-2 batch-2 roofline-2 kernels; do
+for name in pareto-1 prune-1 bits-1 heatmap-1 batch-1 layout-1 roofline-1 counters-1 prune-2 bits-2 batch-2 roofline-2 kernels kernel_roofline; do
     [ "$(head -c 8 "$run/report/$name.png" | od -An -tx1 | tr -d ' ')" = 89504e470d0a1a0a ] || wrong "$name.png is not PNG"
     if command -v pdfinfo > /dev/null; then
         pdfinfo "$run/report/$name.pdf" 2> /dev/null | grep -q '^Pages: *1$' || wrong "$name.pdf is not a PDF of one page"
@@ -97,7 +97,7 @@ cat > "$work/try.js" <<'JS'
   head.click(); const up = values().filter((v) => v === v); saw.up = up.every((v, i) => !i || up[i - 1] <= v);
   head.click(); const down = values().filter((v) => v === v); saw.down = down.every((v, i) => !i || down[i - 1] >= v);
   saw.emptyLast = isNaN(values().pop());
-  const links = Array.from(document.querySelectorAll('figure svg a'));
+  const links = Array.from(document.querySelectorAll('figure svg a[href]'));
   saw.links = links.length; saw.dead = links.filter((link) => !document.getElementById(link.getAttribute('href').slice(1))).length;
   links[0].dispatchEvent(new MouseEvent('mousemove', { clientX: 9, clientY: 9 }));
   saw.tip = document.getElementById('tip').textContent.includes('tokens/s') && !document.getElementById('tip').hidden;

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "bench/report/findings.h"
+#include "bench/report/kernel_rows.h"
 #include "bench/report/page.h"
 #include "bench/report/plots.h"
 #include "bench/report/text.h"
@@ -239,14 +240,14 @@ static void test_hostile_text_stays_text(void **state) {
          &run);
     assert_string_equal(run.cells[0].model, EVIL);
     struct findings findings[1];
-    struct report_plot *plots = calloc(report_plot_count + 1, sizeof *plots);
+    struct report_plot *plots = calloc(report_plot_count + report_kernel_plot_count, sizeof *plots);
     assert_int_equal(findings_model(&run, 0, findings), 0);
-    for (size_t i = 0; i <= report_plot_count; i++) {
+    for (size_t i = 0; i < report_plot_count + report_kernel_plot_count; i++) {
         FILE *data = tmpfile();
         if (i < report_plot_count)
             report_plot_prepare(&run, 0, i, &plots[i], data);
         else
-            report_kernels_prepare(&run, &plots[i], data);
+            report_kernels_prepare(&run, i - report_plot_count, &plots[i], data);
         rewind(data);
         for (int c; (c = fgetc(data)) != EOF;)
             assert_null(strchr("<>&'`\\", c));
@@ -261,6 +262,45 @@ static void test_hostile_text_stays_text(void **state) {
     free(html);
     free(plots);
     findings_free(findings);
+    report_run_free(&run);
+}
+
+// Of ours the scalar ones are left aside; what is above its roof is counted and is no best; the bound is the lower roof, also where the
+// file does not name it.
+static void test_kernels(void **state) {
+    (void)state;
+    static const char csv[] = "kernel,op,isa,shape,cache,median_ns,lo,hi,gops,gbs,roof,roof_fraction,checked,status,bound,provider\n"
+                              "linear_q8_q4_avx2,linear,avx2,q4g32 16x32 m1,cold,100,99,101,60,10,20,0.5,yes,ok,bandwidth,own\n"
+                              "linear_q8_q4_avx2,linear,avx2,q4g32 16x32 m128,hot,100,99,101,80,1,100,0.8,yes,ok,compute,own\n"
+                              "linear_q8_q8_avx2,linear,avx2,q8g32 16x32 m1,cold,100,99,101,60,16,20,0.8,yes,noisy,,own\n"
+                              "linear_q8_q6_avx2,linear,avx2,q6g32 16x32 m1,cold,100,99,101,60,30,20,1.5,yes,ok,bandwidth,own\n"
+                              "linear_f32_f32_onednn,linear,scalar,f32 16x32 m1,cold,100,99,101,60,18,20,0.9,yes,ok,bandwidth,onednn\n"
+                              "linear_q8_any_scalar,linear,scalar,q8g32 16x32 m1,cold,100,99,101,60,19,20,0.95,yes,ok,bandwidth,own\n"
+                              "broken,linear,avx2,q8g32 16x32 m1,cold,,,,,,,,yes,ok,bandwidth,own\n";
+    struct report_run run;
+    struct findings found;
+    char figures[512];
+    size_t count;
+    load(HEADER "ab,ok,,m,none,0,f32,1,t1,1,1,100,99,101,20,0,0,4000,0.9,bandwidth,,\n", &run);
+    assert_int_equal(findings_kernels(&run, &found), 0);
+    assert_int_equal(found.count, 0);
+    assert_int_equal(csv_table_parse(csv, sizeof csv - 1, "kernels.csv", &run.kernel_table, error, sizeof error), 0);
+    struct kernel_row *rows = kernel_rows(&run, &count);
+    assert_int_equal(count, 6);
+    assert_true(rows[2].memory_bound && rows[2].noisy && rows[2].cold && !rows[1].memory_bound && !rows[1].cold);
+    assert_true(rows[0].bandwidth == 20 && rows[1].peak == 100 && isnan(rows[0].peak));
+    kernel_row_figures(&rows[0], figures, sizeof figures);
+    assert_says(figures, "linear_q8_q4_avx2\nq4g32 16x32 m1, cold\n100 ns (99.0–101)\n60.0 GOP/s, 10.0 GB/s\n50% of its roof (bandwidth)");
+    free(rows);
+    assert_int_equal(findings_kernels(&run, &found), 0);
+    assert_int_equal(found.count, 1);
+    assert_says(found.list[0].text, "5 kernels were timed by themselves, 6 timings");
+    assert_says(found.list[0].text, "where reading bytes bounds, 2 of 3 timings reach three quarters of the roof; half of them reach 80% or more; "
+                                    "the best is linear_q8_q8_avx2 (q8g32 16x32 m1) at 80%");
+    assert_says(found.list[0].text, "where arithmetic bounds, 1 of 1 timings reach");
+    assert_says(found.list[0].text, "1 of the timings is noisy");
+    assert_says(found.list[0].text, "1 is above the roof");
+    findings_free(&found);
     report_run_free(&run);
 }
 
@@ -368,7 +408,7 @@ int main(void) {
         cmocka_unit_test(test_ratio),
         cmocka_unit_test(test_refuses_what_is_no_run),
         cmocka_unit_test(test_hostile_text_stays_text),
-        cmocka_unit_test(test_svg),
+        cmocka_unit_test(test_kernels), cmocka_unit_test(test_svg),
         cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_slice),
         cmocka_unit_test(test_variants),

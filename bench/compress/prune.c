@@ -2,10 +2,13 @@
 #include "bench/compress/prune.h"
 
 #include <errno.h>
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { PARALLEL_WEIGHTS = 1 << 16 }; // below, threads cost more than they save
 
 static size_t tensor_size(const struct prune_tensor *tensor) {
     return (size_t)tensor->rows * (size_t)tensor->columns;
@@ -20,25 +23,33 @@ static uint32_t magnitude_bits(float x) {
 
 static int check_finite(const struct prune_tensor *tensors, size_t count, char *error, size_t error_size) {
     for (size_t t = 0; t < count; t++) {
-        size_t size = tensor_size(&tensors[t]);
+        size_t size = tensor_size(&tensors[t]), not_finite = 0;
+        const float *importance = tensors[t].importance;
+#pragma omp parallel for reduction(+ : not_finite) if (size > PARALLEL_WEIGHTS)
         for (size_t i = 0; i < size; i++)
-            if (!isfinite(tensors[t].importance[i])) {
+            not_finite += !(fabsf(importance[i]) <= FLT_MAX);
+        for (size_t i = 0; i < size && not_finite; i++)
+            if (!isfinite(importance[i])) {
                 snprintf(error, error_size, "pruning: matrix %zu, row %zu, column %zu is %g: weights must be finite", t,
-                         i / (size_t)tensors[t].columns, i % (size_t)tensors[t].columns,
-                         (double)tensors[t].importance[i]);
+                         i / (size_t)tensors[t].columns, i % (size_t)tensors[t].columns, (double)importance[i]);
                 return -EINVAL;
             }
     }
     return 0;
 }
 
+size_t prune_dropped(const uint8_t *mask, size_t count) {
+    size_t dropped = 0;
+#pragma omp parallel for reduction(+ : dropped) if (count > PARALLEL_WEIGHTS)
+    for (size_t i = 0; i < count; i++)
+        dropped += mask[i] == 0;
+    return dropped;
+}
+
 static size_t count_remaining(const struct prune_tensor *tensors, size_t count) {
     size_t remaining = 0;
-    for (size_t t = 0; t < count; t++) {
-        size_t size = tensor_size(&tensors[t]);
-        for (size_t i = 0; i < size; i++)
-            remaining += tensors[t].mask[i] != 0;
-    }
+    for (size_t t = 0; t < count; t++)
+        remaining += tensor_size(&tensors[t]) - prune_dropped(tensors[t].mask, tensor_size(&tensors[t]));
     return remaining;
 }
 
@@ -58,7 +69,7 @@ static float kth_largest(const struct prune_tensor *tensors, size_t count, size_
             const float *importance = tensors[t].importance;
             const uint8_t *mask = tensors[t].mask;
             size_t size = tensor_size(&tensors[t]);
-#pragma omp parallel for reduction(+ : histogram) if (size > 1 << 17)
+#pragma omp parallel for reduction(+ : histogram) if (size > PARALLEL_WEIGHTS)
             for (size_t i = 0; i < size; i++) {
                 uint32_t bits = magnitude_bits(importance[i]);
                 if (mask[i] && (bits & prefix_mask) == prefix)
@@ -78,9 +89,11 @@ static float kth_largest(const struct prune_tensor *tensors, size_t count, size_
 
 static void drop_below(const struct prune_tensor *tensor, float threshold) {
     size_t size = tensor_size(tensor);
+    const float *importance = tensor->importance;
+    uint8_t *mask = tensor->mask;
+#pragma omp parallel for if (size > PARALLEL_WEIGHTS)
     for (size_t i = 0; i < size; i++)
-        if (!(fabsf(tensor->importance[i]) >= threshold))
-            tensor->mask[i] = 0;
+        mask[i] = fabsf(importance[i]) >= threshold ? mask[i] : 0;
 }
 
 int prune_magnitude(const struct prune_tensor *tensors, size_t count, double ratio, float *threshold, char *error,
@@ -128,6 +141,7 @@ int prune_n_of_m(const struct prune_tensor *tensor, int n, int m, char *error, s
     if (code)
         return code;
     size_t size = tensor_size(tensor);
+#pragma omp parallel for if (size > PARALLEL_WEIGHTS)
     for (size_t i = 0; i < size; i += (size_t)m)
         prune_group(tensor->importance + i, tensor->mask + i, n, m);
     return 0;
@@ -250,15 +264,18 @@ void prune_gradient_importance(const float *weights, const float *gradients, siz
         importance[i] += fabsf(weights[i] * gradients[i]);
 }
 
-void prune_apply(float *weights, const uint8_t *mask, size_t count) {
+void prune_copy(float *restrict out, const float *restrict weights, const uint8_t *restrict mask, size_t count) {
+#pragma omp parallel for if (count > PARALLEL_WEIGHTS)
     for (size_t i = 0; i < count; i++)
-        if (!mask[i])
-            weights[i] = 0;
+        out[i] = mask[i] ? weights[i] : 0;
+}
+
+void prune_apply(float *weights, const uint8_t *mask, size_t count) {
+#pragma omp parallel for if (count > PARALLEL_WEIGHTS)
+    for (size_t i = 0; i < count; i++)
+        weights[i] = mask[i] ? weights[i] : 0;
 }
 
 double prune_sparsity(const uint8_t *mask, size_t count) {
-    size_t dropped = 0;
-    for (size_t i = 0; i < count; i++)
-        dropped += mask[i] == 0;
-    return count ? (double)dropped / (double)count : 0;
+    return count ? (double)prune_dropped(mask, count) / (double)count : 0;
 }

@@ -4,7 +4,7 @@
 // Every function takes the mask of what remains (all ones before the first pruning) and clears more of it: a weight
 // that was dropped stays dropped and is not counted again, so that 50% twice leaves 25%. "Importance" is |w|, or
 // whatever a method ranks weights by (|w·g|, …); it is never negative. None of the functions changes the weights:
-// prune_apply does.
+// prune_copy does.
 //
 // Magnitude pruning follows Zhu and Gupta 2017, "To prune, or not to prune": of n weights, k = max(round(n(1 − s)), 1)
 // stay, round to even at .5; the threshold is the k-th largest importance and everything that reaches it stays, ties
@@ -49,6 +49,10 @@ void prune_gradient_importance(const float *weights, const float *gradients, siz
 
 // weights[i] = 0 where mask[i] = 0.
 void prune_apply(float *weights, const uint8_t *mask, size_t count);
+// out[i] = weights[i], or 0 where mask[i] = 0. They may not overlap.
+void prune_copy(float *restrict out, const float *restrict weights, const uint8_t *restrict mask, size_t count);
+// How many entries of the mask are 0.
+size_t prune_dropped(const uint8_t *mask, size_t count);
 // The fraction of the mask that is 0.
 double prune_sparsity(const uint8_t *mask, size_t count);
 

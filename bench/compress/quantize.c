@@ -2,20 +2,25 @@
 #include "bench/compress/quantize.h"
 
 #include <errno.h>
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { F16_MANTISSA = 11, F16_LOWEST_EXPONENT = -24, F16_MAX = 65504 };
+enum { F16_MANTISSA = 11, F16_MAX = 65504 };
 
 float quantize_round_up_f16(double x) {
-    int exponent;
-    frexp(x, &exponent);
-    int step = exponent - F16_MANTISSA;
-    double quantum = ldexp(1, step < F16_LOWEST_EXPONENT ? F16_LOWEST_EXPONENT : step);
-    double rounded = ceil(x / quantum) * quantum;
-    return rounded > F16_MAX ? INFINITY : (float)rounded;
+    // Below 2⁻¹⁴ multiples of 2⁻²⁴; above, the bits of a double that f16 does not have are rounded up into those that it has.
+    const uint64_t beyond = (UINT64_C(1) << (DBL_MANT_DIG - F16_MANTISSA)) - 1;
+    double rounded = ceil(x * 0x1p24) * 0x1p-24;
+    if (x >= 0x1p-14) {
+        uint64_t bits;
+        memcpy(&bits, &x, sizeof bits);
+        bits = (bits + beyond) & ~beyond;
+        memcpy(&rounded, &bits, sizeof bits);
+    }
+    return rounded <= F16_MAX ? (float)rounded : INFINITY;
 }
 
 int quantize_code(double x, double scale, int low, int high) {
@@ -52,15 +57,31 @@ struct range {
     float low, high; // holds 0
 };
 
-// Widens the range over the values; false at the first that is not finite.
+// A float as an integer that sorts as it does, and back: integers have vector instructions for the least and the largest.
+static inline int32_t sortable(float x) {
+    int32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits ^ (bits >> 31 & INT32_MAX);
+}
+
+static float unsortable(int32_t bits) {
+    float x;
+    bits ^= bits >> 31 & INT32_MAX;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+// Widens the range over the values; false if one is not finite.
 static bool range_add(struct range *range, const float *values, size_t count) {
+    int32_t low = sortable(range->low), high = sortable(range->high);
     for (size_t i = 0; i < count; i++) {
-        if (!isfinite(values[i]))
-            return false;
-        range->low = fminf(range->low, values[i]);
-        range->high = fmaxf(range->high, values[i]);
+        const int32_t x = sortable(values[i]);
+        low = x < low ? x : low;
+        high = x > high ? x : high;
     }
-    return true;
+    range->low = unsortable(low);
+    range->high = unsortable(high);
+    return low >= sortable(-FLT_MAX) && high <= sortable(FLT_MAX);
 }
 
 static double scale_of(const struct range *range, int bits, bool asymmetric) {
@@ -69,12 +90,28 @@ static double scale_of(const struct range *range, int bits, bool asymmetric) {
     return fmax(-(double)range->low, (double)range->high) / ((1 << (bits - 1)) - 1);
 }
 
+// Codes as quantize_code() gives them, of up to 8 bits, in single precision: adding 1.5·2²³ rounds to a whole number, to nearest
+// even. False where a quotient lies too near to the middle between two codes for that.
+static bool encode_in_float(const float *restrict weights, size_t count, float scale, int low, int high, int zero,
+                            int16_t *restrict codes) {
+    const float shift = 0x1.8p23f, factor = 1 / scale, least = (float)low, most = (float)high;
+    int near_middle = 0;
+    for (size_t i = 0; i < count; i++) {
+        const float quotient = weights[i] * factor, whole = quotient + shift - shift;
+        near_middle |= fabsf(quotient - whole) > 0.4999f;
+        const float code = whole > most ? most : whole < least ? least : whole;
+        codes[i] = (int16_t)((int)code + zero);
+    }
+    return !near_middle;
+}
+
 // Codes of `count` weights with one scale, and its zero point.
 static void encode(const float *weights, size_t count, const struct range *range, float scale, int bits,
                    uint8_t *zero_point, int16_t *codes) {
-    int low = zero_point ? 0 : -((1 << (bits - 1)) - 1), high = zero_point ? (1 << bits) - 1 : -low;
+    const int low = zero_point ? 0 : -((1 << (bits - 1)) - 1), high = zero_point ? (1 << bits) - 1 : -low;
     int zero = zero_point ? quantize_code(-(double)range->low, scale, low, high) : 0;
-    for (size_t i = 0; i < count; i++)
+    bool done = bits <= 8 && scale > 0 && encode_in_float(weights, count, scale, low - zero, high - zero, zero, codes);
+    for (size_t i = 0; i < count && !done; i++)
         codes[i] = (int16_t)(quantize_code(weights[i], scale, low - zero, high - zero) + zero);
     if (zero_point)
         *zero_point = (uint8_t)zero;

@@ -11,6 +11,7 @@
 
 #include "bench/model/gguf.h"
 #include "bench/model/gguf_names.h"
+#include "bench/model/random.h"
 #include "bench/model/shape.h"
 #include "bench/model/tokenizer.h"
 
@@ -124,43 +125,22 @@ void model_rotations(const struct model *model, bool windowed, int positions, fl
     }
 }
 
-// splitmix64 (Steele et al. 2014): a good 64-bit hash of a counter, so that weight i depends on the seed and i alone.
-static uint64_t mix(uint64_t x)
-{
-    x += 0x9e3779b97f4a7c15u;
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-    return x ^ (x >> 31);
-}
-
-// Box–Muller, one normal number a counter.
-static void fill_normal(float *out, size_t count, uint64_t stream, double deviation)
-{
-#pragma omp parallel for schedule(static) if (count > 65536)
-    for (size_t i = 0; i < count; i++) {
-        const uint64_t bits = mix(stream ^ mix(i));
-        // In float: 24 bits each are all that these numbers are made of, and models have billions of them.
-        const float u = ((float)(bits >> 40) + 0.5f) * 0x1p-24f, v = (float)(bits & 0xffffff) * 0x1p-24f;
-        out[i] = (float)deviation * sqrtf(-2 * logf(u)) * cosf(2 * (float)M_PI * v);
-    }
-}
-
 void model_randomize(struct model *model, uint64_t seed)
 {
     const struct model_config *config = &model->config;
     const size_t embedding = (size_t)config->vocab * (size_t)config->d_model;
-    uint64_t stream = mix(seed);
-    fill_normal(model->embedding, embedding, stream = mix(stream), 0.02);
+    uint64_t stream = random_mix(seed);
+    random_fill_normal(model->embedding, embedding, stream = random_mix(stream), 0.02f);
     if (model->output != model->embedding)
-        fill_normal(model->output, embedding, stream = mix(stream), 0.02);
+        random_fill_normal(model->output, embedding, stream = random_mix(stream), 0.02f);
     for (int l = 0; l < config->layers; l++) {
         struct layer_weights *layer = &model->layers[l];
         for (enum layer_matrix m = 0; m < LAYER_MATRICES; m++) {
             int out, in;
             model_matrix_shape(config, m, &out, &in);
             const bool to_residual = m == LAYER_O || m == LAYER_DOWN;
-            fill_normal(layer->matrix[m], (size_t)out * (size_t)in, stream = mix(stream),
-                        to_residual ? 0.02 / sqrt(2.0 * config->layers) : 0.02);
+            random_fill_normal(layer->matrix[m], (size_t)out * (size_t)in, stream = random_mix(stream),
+                               to_residual ? 0.02f / sqrtf(2.0f * (float)config->layers) : 0.02f);
         }
     }
     for (int i = 0, count = gguf_weight_count(config); i < count; i++) {
@@ -170,7 +150,7 @@ void model_randomize(struct model *model, uint64_t seed)
         for (int k = 0; !w.out && !bias && k < w.in; k++)
             values[k] = 1;
         if (bias)
-            fill_normal(values, (size_t)w.in, stream = mix(stream), 0.02);
+            random_fill_normal(values, (size_t)w.in, stream = random_mix(stream), 0.02f);
     }
     model_hash(model);
 }
@@ -239,18 +219,6 @@ void model_free(struct model *model)
     memset(model, 0, sizeof *model);
 }
 
-void model_hash(struct model *model)
-{
-    // FNV-1a over 32-bit words: the weights are read once, and any changed bit changes the hash.
-    uint64_t hash = 0xcbf29ce484222325u;
-    for (size_t i = 0; i < model->parameter_count; i++) {
-        uint32_t bits;
-        memcpy(&bits, &model->storage[i], sizeof bits);
-        hash = (hash ^ bits) * 0x100000001b3u;
-    }
-    model->weights_hash = hash;
-}
-
 // Four lanes, since a multiplication takes four cycles and the next of its lane waits for it.
 static uint64_t hash_bytes(const void *from, size_t bytes)
 {
@@ -264,8 +232,21 @@ static uint64_t hash_bytes(const void *from, size_t bytes)
     memset(words, 0, sizeof words);
     memcpy(words, at, bytes);
     for (int i = 0; i < 4; i++)
-        lanes[0] = mix(lanes[0] ^ lanes[i] ^ mix(words[i]));
+        lanes[0] = random_mix(lanes[0] ^ lanes[i] ^ random_mix(words[i]));
     return lanes[0];
+}
+
+void model_hash(struct model *model)
+{
+    enum { PART = 1 << 18 };
+    const size_t parts = (model->parameter_count + PART - 1) / PART;
+    uint64_t hash = 0;
+#pragma omp parallel for schedule(static) reduction(^ : hash)
+    for (size_t part = 0; part < parts; part++) {
+        const size_t begin = part * PART, left = model->parameter_count - begin;
+        hash ^= random_mix(part ^ hash_bytes(model->storage + begin, (left < PART ? left : PART) * sizeof(float)));
+    }
+    model->weights_hash = hash;
 }
 
 // Rows of about 1 MB at a time, whose pages are let go again.
@@ -273,11 +254,11 @@ static uint64_t hash_tensor(const struct tensor *tensor)
 {
     const size_t row = tensor_row_bytes(tensor);
     const int rows = row >= 1 << 20 ? 1 : (int)((1 << 20) / row), parts = (tensor->rows + rows - 1) / rows;
-    uint64_t hash = mix(tensor->type);
+    uint64_t hash = random_mix(tensor->type);
 #pragma omp parallel for schedule(dynamic) reduction(^ : hash)
     for (int part = 0; part < parts; part++) {
         const int first = part * rows, count = tensor->rows - first < rows ? tensor->rows - first : rows;
-        hash ^= mix((uint64_t)part ^ hash_bytes((const char *)tensor->data + (size_t)first * row, (size_t)count * row));
+        hash ^= random_mix((uint64_t)part ^ hash_bytes((const char *)tensor->data + (size_t)first * row, (size_t)count * row));
         tensor_release_rows(tensor, first, count);
     }
     return hash;
@@ -289,11 +270,11 @@ void model_hash_stored(struct model *model)
     for (int i = 0, count = gguf_weight_count(&model->config); i < count; i++) {
         const struct gguf_weight w = gguf_weight_at(&model->config, i);
         if (!w.out) {
-            hash = mix(hash ^ hash_bytes(*gguf_weight_pointer(model, &w), (size_t)w.in * sizeof(float)));
+            hash = random_mix(hash ^ hash_bytes(*gguf_weight_pointer(model, &w), (size_t)w.in * sizeof(float)));
             continue;
         }
         const struct tensor tensor = stored_weight(model, &w);
-        hash = mix(hash ^ hash_tensor(&tensor));
+        hash = random_mix(hash ^ hash_tensor(&tensor));
     }
     model->weights_hash = hash;
 }

@@ -2,7 +2,7 @@
 #include "bench/model/variant.h"
 
 #include <errno.h>
-#include <stdatomic.h>
+#include <omp.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,7 +10,8 @@
 
 #include "bench/compress/prune.h"
 #include "bench/compress/quantize.h"
-#include "bench/model/team.h"
+
+enum { PARALLEL_BYTES = 1 << 17 }; // below, threads cost more than they save
 
 // A whole matrix and the part of it that this rank holds.
 struct cut {
@@ -24,10 +25,7 @@ struct cut {
 struct build {
     struct variant *variant;
     uint8_t *(*masks)[LAYER_MATRICES]; // (all layers) when one threshold is taken over all of them; else NULL
-    atomic_int next_task;              // threads take one matrix after the other
-    atomic_size_t weight_bytes, block_weights, pruned_weights;
-    atomic_bool failed;                // the first failure claims status and error
-    int status;
+    int status; // the first failure's
     char *error;
     size_t error_size;
 };
@@ -40,6 +38,11 @@ static struct layout_range whole(int count)
 static int length(struct layout_range range)
 {
     return range.end - range.begin;
+}
+
+static bool keeps_all(const struct cut *cut)
+{
+    return length(cut->row) == cut->rows && length(cut->column) == cut->columns;
 }
 
 static struct cut layer_cut(const struct variant *variant, int layer, enum layer_matrix which)
@@ -56,14 +59,11 @@ static struct cut layer_cut(const struct variant *variant, int layer, enum layer
 
 static int fail(struct build *build, const struct cut *cut, int status, const char *what)
 {
-    if (!atomic_exchange(&build->failed, true)) {
-        build->status = status;
-        if (cut->layer < 0)
-            snprintf(build->error, build->error_size, "cannot store %s: %s", cut->name, what);
-        else
-            snprintf(build->error, build->error_size, "cannot store %s of layer %d: %s", cut->name, cut->layer, what);
-    }
-    return status;
+    if (cut->layer < 0)
+        snprintf(build->error, build->error_size, "cannot store %s: %s", cut->name, what);
+    else
+        snprintf(build->error, build->error_size, "cannot store %s of layer %d: %s", cut->name, cut->layer, what);
+    return build->status = status;
 }
 
 // Copies the part of a (rows, columns) array that a cut keeps; `item` bytes an element.
@@ -72,6 +72,7 @@ static void *copy_cut(const void *from, size_t item, int columns, struct layout_
     const size_t width = (size_t)length(column) * item;
     char *part = malloc((size_t)length(row) * width + 1);
     if (part != NULL)
+#pragma omp parallel for schedule(static) if ((size_t)length(row) * width > PARALLEL_BYTES)
         for (int i = row.begin; i < row.end; i++)
             memcpy(part + (size_t)(i - row.begin) * width, (const char *)from + ((size_t)i * (size_t)columns + (size_t)column.begin) * item,
                    width);
@@ -102,12 +103,13 @@ static int pack_quantized(struct build *build, const struct cut *cut, const stru
     char why[160] = "no memory";
     const int group = format->per_tensor ? QUANTIZE_TENSOR : format->group;
     int status = quantize_matrix(weights, cut->rows, cut->columns, format->bits, group, format->asymmetric, &codes, why, sizeof(why));
-    if (status == 0)
+    const struct quantized_matrix *kept = keeps_all(cut) ? &codes : &part;
+    if (status == 0 && kept == &part)
         status = cut_quantized(&codes, cut, &part);
     if (status == 0)
-        status = packed_create(format, part.rows, part.columns, NULL, &part, mask_part, packed);
+        status = packed_create(format, kept->rows, kept->columns, NULL, kept, mask_part, packed);
     if (status == -EINVAL && strcmp(why, "no memory") == 0)
-        packed_check_shape(format, part.rows, part.columns, why, sizeof(why));
+        packed_check_shape(format, length(cut->row), length(cut->column), why, sizeof(why));
     if (codes.codes != NULL)
         quantized_matrix_free(&codes);
     free(part.codes);
@@ -147,10 +149,8 @@ static int pack_cut(struct build *build, const struct cut *cut, const struct wei
             status = fail(build, cut, -ENOMEM, "no memory");
             goto out;
         }
-        memcpy(weights, cut->weights, count * sizeof(float));
-        prune_apply(weights, mask, count);
-        for (size_t i = 0; i < part_count; i++)
-            *pruned += mask_part[i] == 0;
+        prune_copy(weights, cut->weights, mask, count);
+        *pruned = prune_dropped(mask_part, part_count);
     }
     const float *from = weights != NULL ? weights : cut->weights;
     status = format->type == WEIGHT_QUANTIZED ? pack_quantized(build, cut, format, from, mask_part, packed)
@@ -191,9 +191,9 @@ static void build_layer_matrix(struct build *build, int layer, enum layer_matrix
     size_t pruned = 0;
     struct packed_matrix **packed = &variant->matrix[layer - variant->layers.begin][which];
     if (pack_cut(build, &cut, &variant->recipe.format, mask, packed, &pruned) == 0) {
-        atomic_fetch_add(&build->weight_bytes, packed_bytes(*packed));
-        atomic_fetch_add(&build->block_weights, (size_t)length(cut.row) * (size_t)length(cut.column));
-        atomic_fetch_add(&build->pruned_weights, pruned);
+        variant->weight_bytes += packed_bytes(*packed);
+        variant->block_weights += (size_t)length(cut.row) * (size_t)length(cut.column);
+        variant->pruned_weights += pruned;
     }
     free(own_mask);
 }
@@ -212,36 +212,17 @@ static void build_output(struct build *build)
     format.sparsity = 0;
     size_t pruned;
     if (pack_cut(build, &cut, &format, NULL, &variant->output, &pruned) == 0)
-        atomic_fetch_add(&build->weight_bytes, packed_bytes(variant->output));
+        variant->weight_bytes += packed_bytes(variant->output);
 }
 
-// Each thread's part of the work. The output matrix, the largest, goes first.
-static void build_matrices(struct team_member *self, void *context)
-{
-    struct build *build = context;
-    (void)self;
-    const struct variant *variant = build->variant;
-    const int tasks = 1 + length(variant->layers) * LAYER_MATRICES;
-    for (int task; !atomic_load(&build->failed) && (task = atomic_fetch_add(&build->next_task, 1)) < tasks;) {
-        if (task == 0)
-            build_output(build);
-        else
-            build_layer_matrix(build, variant->layers.begin + (task - 1) / LAYER_MATRICES, (enum layer_matrix)((task - 1) % LAYER_MATRICES));
-    }
-}
-
+// One matrix after the other, each by all threads: every thread writes the panels that it will read.
 static int build_all(struct build *build)
 {
     struct variant *variant = build->variant;
-    struct team *team;
-    const int status = team_create(&team, variant->layout.threads, NULL, NULL, build->error, build->error_size);
-    if (status != 0)
-        return status;
-    team_run(team, build_matrices, build);
-    team_free(team);
-    variant->weight_bytes = atomic_load(&build->weight_bytes);
-    variant->block_weights = atomic_load(&build->block_weights);
-    variant->pruned_weights = atomic_load(&build->pruned_weights);
+    build_output(build);
+    for (int layer = variant->layers.begin; layer < variant->layers.end; layer++)
+        for (int which = 0; which < LAYER_MATRICES && build->status == 0; which++)
+            build_layer_matrix(build, layer, (enum layer_matrix)which);
     variant->weights = variant->block_weights + (size_t)length(variant->vocabulary) * (size_t)variant->model->config.d_model;
     return build->status;
 }
@@ -294,6 +275,7 @@ int variant_create(struct variant **variant_out, const struct model *model, cons
         return -ENOMEM;
     }
     build.variant = variant;
+    omp_set_num_threads(layout->threads);
     variant->model = model;
     variant->recipe = *recipe;
     variant->layout = *layout;

@@ -6,6 +6,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+
+enum { HUGE_PAGE = 2 << 20 };
 
 // What packed_create() was given, in one hand.
 struct origin {
@@ -33,29 +36,33 @@ static int origin_zero(const struct origin *origin, int row, int column) {
     return origin->quantized->zero_points[(size_t)row * (size_t)origin->groups + (size_t)(column / origin->group)];
 }
 
-// Whether a weight is zero as stored.
-static bool is_zero(const struct origin *origin, int row, int column) {
-    if (origin->format->type == WEIGHT_QUANTIZED)
-        return origin->quantized->codes[element(origin, row, column)] == origin_zero(origin, row, column);
-    const float weight = origin->weights[element(origin, row, column)];
-    return origin->format->type == WEIGHT_BF16 ? bfloat16_to_float(float_to_bfloat16(weight)) == 0 : weight == 0;
+// Sets a row's bit in `present` where `group` codes are not the zero code.
+static void find_codes(const struct origin *origin, int row, uint16_t bit) {
+    for (int group = 0; group < origin->groups; group++) {
+        const int first = group * origin->group, zero = origin_zero(origin, row, first);
+        const int16_t *codes = origin->quantized->codes + element(origin, row, first);
+        uint16_t *present = origin->present + first;
+        for (int i = 0; i < origin->group; i++)
+            present[i] |= codes[i] != zero ? bit : 0;
+    }
 }
 
 // Finds what is present in the panel that begins at row0, padding rows being absent.
 static void find_present(const struct origin *origin, int row0) {
-    memset(origin->present, 0, (size_t)origin->columns * sizeof(*origin->present));
+    uint16_t *present = origin->present;
+    memset(present, 0, (size_t)origin->columns * sizeof(*present));
     for (int row = row0; row < origin->rows && row < row0 + PACKED_PANEL_ROWS; row++) {
         const uint16_t bit = (uint16_t)(1 << (row - row0));
-        const size_t first = element(origin, row, 0);
-        for (int column = 0; column < origin->columns; column++) {
-            bool present;
-            if (origin->mask != NULL)
-                present = origin->mask[first + (size_t)column] != 0;
-            else if (origin->weights != NULL)
-                present = origin->weights[first + (size_t)column] != 0;
-            else
-                present = !is_zero(origin, row, column);
-            origin->present[column] |= present ? bit : 0;
+        const uint8_t *mask = origin->mask != NULL ? origin->mask + element(origin, row, 0) : NULL;
+        const float *weights = origin->weights != NULL ? origin->weights + element(origin, row, 0) : NULL;
+        if (mask != NULL) {
+            for (int column = 0; column < origin->columns; column++)
+                present[column] |= mask[column] != 0 ? bit : 0;
+        } else if (weights != NULL) {
+            for (int column = 0; column < origin->columns; column++)
+                present[column] |= weights[column] != 0 ? bit : 0;
+        } else {
+            find_codes(origin, row, bit);
         }
     }
 }
@@ -86,13 +93,25 @@ static void put_code(uint8_t *values, int bits, int position, int code) {
     values[at / 8] |= (uint8_t)(code << (at % 8));
 }
 
+// A tile of codes, unsigned as they are stored, whether they are present or not.
+static void gather_tile(const struct origin *origin, int row0, int column0, uint8_t codes[TILE_CHUNKS][CHUNK_CODES]) {
+    const int offset = origin->format->asymmetric ? 0 : symmetric_zero(origin->format->bits);
+    const int rows = origin->rows - row0 < PACKED_PANEL_ROWS ? origin->rows - row0 : PACKED_PANEL_ROWS;
+    if (rows < PACKED_PANEL_ROWS)
+        memset(codes, offset, TILE_CODES);
+    for (int row = 0; row < rows; row++) {
+        const int16_t *from = origin->quantized->codes + element(origin, row0 + row, column0);
+        uint8_t bytes[TILE_COLUMNS];
+        for (int column = 0; column < TILE_COLUMNS; column++)
+            bytes[column] = (uint8_t)(from[column] + offset);
+        for (int chunk = 0; chunk < TILE_CHUNKS; chunk++)
+            memcpy(&codes[chunk][CHUNK_COLUMNS * row], &bytes[CHUNK_COLUMNS * chunk], CHUNK_COLUMNS);
+    }
+}
+
 static void write_dense_tile(const struct origin *origin, int row0, int column0, uint8_t *tile) {
     uint8_t codes[TILE_CHUNKS][CHUNK_CODES];
-    for (int row = 0; row < PACKED_PANEL_ROWS; row++) {
-        for (int column = 0; column < TILE_COLUMNS; column++)
-            codes[column / CHUNK_COLUMNS][CHUNK_COLUMNS * row + column % CHUNK_COLUMNS] =
-                (uint8_t)stored_code(origin, row0 + row, column0 + column);
-    }
+    gather_tile(origin, row0, column0, codes);
     int shift = 0;
     for (int width = 8; width > 0; width /= 2) {
         if (!(origin->format->bits & width))
@@ -116,20 +135,40 @@ static bool block_present(const struct origin *origin, int column0) {
     return false;
 }
 
-// Writes a chunk of codes and returns its bytes; `mask` receives what is present. With values NULL it only counts.
-static size_t write_code_chunk(const struct origin *origin, int row0, int column0, uint64_t *mask, uint8_t *values) {
+// Moves bit i to bit 4·i.
+static uint64_t spread_by_four(uint16_t bits) {
+    uint64_t x = bits;
+    x = (x | x << 24) & 0x000000ff000000ff;
+    x = (x | x << 12) & 0x000f000f000f000f;
+    x = (x | x << 6) & 0x0303030303030303;
+    return (x | x << 3) & 0x1111111111111111;
+}
+
+// What is present in a chunk of codes, bit = entry; in a block, all or nothing.
+static uint64_t chunk_mask(const struct origin *origin, int column0) {
+    if (origin->format->store == STORE_BLOCK)
+        return block_present(origin, column0) ? UINT64_MAX : 0;
+    uint64_t mask = 0;
+    for (int column = 0; column < CHUNK_COLUMNS; column++)
+        mask |= spread_by_four(origin->present[column0 + column]) << column;
+    return mask;
+}
+
+// Writes what `mask` names of a chunk of codes.
+static void write_code_chunk(const struct origin *origin, int row0, int column0, uint64_t mask,
+                             const uint8_t codes[CHUNK_CODES], uint8_t *values) {
     const bool block = origin->format->store == STORE_BLOCK;
     const int bits = origin->format->bits;
-    *mask = block && block_present(origin, column0) ? UINT64_MAX : 0;
-    for (int entry = 0; !block && entry < CHUNK_CODES; entry++)
-        *mask |= (uint64_t)(origin->present[column0 + entry % CHUNK_COLUMNS] >> entry / CHUNK_COLUMNS & 1) << entry;
     int position = 0;
-    for (uint64_t left = values != NULL ? *mask : 0; left != 0; left &= left - 1, position++) {
+    for (uint64_t left = mask; left != 0; left &= left - 1, position++) {
         const int entry = __builtin_ctzll(left);
         const int row = row0 + entry / CHUNK_COLUMNS, column = column0 + entry % CHUNK_COLUMNS;
-        put_code(values, bits, position, stored_code(origin, row, column));
+        const int code = block ? stored_code(origin, row, column) : codes[entry];
+        if (bits == 8)
+            values[position] = (uint8_t)code;
+        else
+            put_code(values, bits, position, code);
     }
-    return (size_t)(__builtin_popcountll(*mask) * bits + 7) / 8;
 }
 
 static void put_float(const struct origin *origin, uint8_t *values, size_t index, float value) {
@@ -142,13 +181,18 @@ static void put_float(const struct origin *origin, uint8_t *values, size_t index
 }
 
 static void write_dense_floats(const struct origin *origin, int row0, int column0, uint8_t *values) {
-    const bool pairs = origin->format->type == WEIGHT_BF16;
     for (int row = 0; row < PACKED_PANEL_ROWS && row0 + row < origin->rows; row++) {
         const float *weights = origin->weights + element(origin, row0 + row, column0);
-        for (int column = 0; column < TILE_COLUMNS; column++) {
-            const int pair = column / 2 * 2 * PACKED_PANEL_ROWS + row * 2 + column % 2;
-            put_float(origin, values, (size_t)(pairs ? pair : column * PACKED_PANEL_ROWS + row), weights[column]);
+        if (origin->format->type == WEIGHT_F32) {
+            for (int column = 0; column < TILE_COLUMNS; column++)
+                memcpy(values + (size_t)(column * PACKED_PANEL_ROWS + row) * sizeof(float), &weights[column], sizeof(float));
+            continue;
         }
+        uint16_t halves[TILE_COLUMNS];
+        for (int column = 0; column < TILE_COLUMNS; column++)
+            halves[column] = float_to_bfloat16(weights[column]);
+        for (int pair = 0; pair < TILE_COLUMNS / 2; pair++)
+            memcpy(values + (size_t)(pair * PACKED_PANEL_ROWS + row) * 2 * sizeof(*halves), &halves[2 * pair], 2 * sizeof(*halves));
     }
 }
 
@@ -195,15 +239,20 @@ static size_t write_tile(const struct origin *origin, const struct packed_matrix
         return (size_t)TILE_CODES * (size_t)(format->bits / 8);
     }
     size_t bytes = 0;
+    uint8_t codes[TILE_CHUNKS][CHUNK_CODES];
+    if (format->type == WEIGHT_QUANTIZED && panel != NULL)
+        gather_tile(origin, row0, column0, codes);
     for (int chunk = 0; chunk < TILE_CHUNKS; chunk++) {
         const int column = column0 + chunk * CHUNK_COLUMNS;
         uint64_t mask; // 64 bits a chunk either way: a bit an entry, or four columns of 16 rows
         uint16_t masks[CHUNK_COLUMNS];
-        uint8_t *at = values != NULL ? values + bytes : NULL;
         if (format->type == WEIGHT_QUANTIZED) {
-            bytes += write_code_chunk(origin, row0, column, &mask, at);
+            mask = chunk_mask(origin, column);
+            if (panel != NULL)
+                write_code_chunk(origin, row0, column, mask, codes[chunk], values + bytes);
+            bytes += (size_t)(__builtin_popcountll(mask) * format->bits + 7) / 8;
         } else {
-            bytes += write_float_chunk(origin, row0, column, masks, at);
+            bytes += write_float_chunk(origin, row0, column, masks, values != NULL ? values + bytes : NULL);
             memcpy(&mask, masks, sizeof(mask));
         }
         if (panel == NULL)
@@ -233,40 +282,56 @@ static void write_scales(const struct origin *origin, const struct packed_matrix
     }
 }
 
-// Counts what is stored of the panel at hand, and how much of that is zero.
-static void count_panel(const struct origin *origin, int row0, struct packed_matrix *packed) {
-    const bool dense = origin->format->store == STORE_DENSE, block = origin->format->store == STORE_BLOCK;
-    size_t stored = 0, zero = 0;
-    for (int row = row0; row < origin->rows && row < row0 + PACKED_PANEL_ROWS; row++) {
-        for (int column = 0; column < origin->columns; column++) {
-            const bool present = dense || is_present(origin, row, column);
-            const bool kept = present || (block && block_present(origin, column / CHUNK_COLUMNS * CHUNK_COLUMNS));
-            stored += kept;
-            zero += kept && (!present || is_zero(origin, row, column));
-        }
+// Weights of a row that are present and not zero as stored.
+static size_t count_nonzero(const struct origin *origin, int row) {
+    const uint16_t *present = origin->present;
+    const int shift = row % PACKED_PANEL_ROWS;
+    size_t count = 0;
+    for (int group = 0; origin->format->type == WEIGHT_QUANTIZED && group < origin->groups; group++) {
+        const int first = group * origin->group, zero = origin_zero(origin, row, first);
+        const int16_t *codes = origin->quantized->codes + element(origin, row, first);
+        uint32_t here = 0;
+        for (int i = 0; i < origin->group; i++)
+            here += (uint32_t)((codes[i] != zero) & (present[first + i] >> shift));
+        count += here;
     }
-    packed->present += stored;
-    packed->zero += zero;
+    if (origin->format->type == WEIGHT_QUANTIZED)
+        return count;
+    const float *weights = origin->weights + element(origin, row, 0);
+    const uint32_t vanishing = origin->format->type == WEIGHT_BF16 ? 0x8000 : 0; // the largest magnitude that rounds to 0
+    uint32_t here = 0;
+    for (int column = 0; column < origin->columns; column++)
+        here += (uint32_t)((float_bits(weights[column]) & 0x7fffffff) > vanishing) & (uint32_t)(present[column] >> shift);
+    return here;
 }
 
-// With data NULL only the offsets, the counts and the total.
-static size_t write_panels(const struct origin *origin, struct packed_matrix *packed, uint8_t *data) {
-    size_t offset = 0;
-    for (int index = 0; index < packed->panels; index++) {
-        uint8_t *panel = data != NULL ? data + offset : NULL;
-        packed->offsets[index] = offset;
-        size_t position = 0;
-        if (origin->format->store != STORE_DENSE)
-            find_present(origin, index * PACKED_PANEL_ROWS);
-        for (int tile = 0; tile < packed->tiles; tile++)
-            position += write_tile(origin, packed, index * PACKED_PANEL_ROWS, tile, panel, position);
-        if (panel == NULL)
-            count_panel(origin, index * PACKED_PANEL_ROWS, packed);
-        else if (origin->format->type == WEIGHT_QUANTIZED)
-            write_scales(origin, packed, index * PACKED_PANEL_ROWS, panel);
-        offset += packed->values_at + align64(position);
+// Counts what is stored of the panel at hand, and how much of that is zero.
+static void count_panel(const struct origin *origin, int row0, size_t *stored_total, size_t *zero_total) {
+    const int rows = origin->rows - row0 < PACKED_PANEL_ROWS ? origin->rows - row0 : PACKED_PANEL_ROWS;
+    size_t stored = 0, nonzero = 0;
+    if (origin->format->store == STORE_DENSE) {
+        stored = (size_t)rows * (size_t)origin->columns;
+    } else if (origin->format->store == STORE_BLOCK) {
+        for (int column = 0; column < origin->columns; column += CHUNK_COLUMNS)
+            stored += block_present(origin, column) ? (size_t)(rows * CHUNK_COLUMNS) : 0;
+    } else {
+        for (int column = 0; column < origin->columns; column++)
+            stored += (size_t)__builtin_popcount(origin->present[column]);
     }
-    return offset;
+    for (int row = row0; row < row0 + rows; row++)
+        nonzero += count_nonzero(origin, row);
+    *stored_total += stored;
+    *zero_total += stored - nonzero;
+}
+
+// Writes a panel and returns its bytes. With panel NULL they are only counted.
+static size_t write_panel(const struct origin *origin, const struct packed_matrix *packed, int row0, uint8_t *panel) {
+    size_t position = 0;
+    for (int tile = 0; tile < packed->tiles; tile++)
+        position += write_tile(origin, packed, row0, tile, panel, position);
+    if (panel != NULL && origin->format->type == WEIGHT_QUANTIZED)
+        write_scales(origin, packed, row0, panel);
+    return packed->values_at + align64(position);
 }
 
 static void place_sections(struct packed_matrix *packed) {
@@ -293,50 +358,115 @@ static int check_quantized(const struct origin *origin) {
         return -EINVAL;
     const int highest = format->asymmetric ? (1 << format->bits) - 1 : (1 << (format->bits - 1)) - 1;
     const int lowest = format->asymmetric ? 0 : -highest;
-    const size_t count = (size_t)origin->rows * (size_t)origin->columns;
-    const size_t scales = (size_t)origin->rows * (size_t)origin->groups;
-    for (size_t i = 0; i < count; i++) {
-        if (quantized->codes[i] < lowest || quantized->codes[i] > highest)
-            return -EINVAL;
+    const size_t columns = (size_t)origin->columns, groups = (size_t)origin->groups;
+    int wrong = 0;
+#pragma omp parallel for schedule(static) reduction(| : wrong) if (origin->rows > 2 * PACKED_PANEL_ROWS)
+    for (int row = 0; row < origin->rows; row++) {
+        const int16_t *codes = quantized->codes + (size_t)row * columns;
+        for (size_t i = 0; i < columns; i++)
+            wrong |= (codes[i] < lowest) | (codes[i] > highest);
+        for (size_t i = (size_t)row * groups; i < (size_t)(row + 1) * groups; i++) {
+            // Not equal also catches a NaN.
+            wrong |= !(weight_scale_round(format->bits, quantized->scales[i]) == quantized->scales[i]);
+            wrong |= format->asymmetric && quantized->zero_points[i] > highest;
+        }
     }
-    for (size_t i = 0; i < scales; i++) {
-        // Not equal also catches a NaN.
-        if (!(weight_scale_round(format->bits, quantized->scales[i]) == quantized->scales[i]) ||
-            (format->asymmetric && quantized->zero_points[i] > highest))
-            return -EINVAL;
-    }
-    return 0;
+    return wrong ? -EINVAL : 0;
 }
 
-static int check_n_of_m(const struct origin *origin) {
+// Of the panel at hand: whether enough of each m weights is absent.
+static bool has_n_of_m(const struct origin *origin, int row0) {
     const struct weight_format *format = origin->format;
-    if (format->store != STORE_N_OF_M)
-        return 0;
-    for (int row = 0; row < origin->rows; row++) {
-        if (row % PACKED_PANEL_ROWS == 0)
-            find_present(origin, row);
+    for (int row = row0; row < origin->rows && row < row0 + PACKED_PANEL_ROWS; row++) {
         for (int column = 0; column < origin->columns; column += format->m) {
             int absent = 0;
             for (int i = 0; i < format->m; i++)
                 absent += !is_present(origin, row, column + i);
             if (absent < format->n)
-                return -EINVAL;
+                return false;
         }
     }
-    return 0;
+    return true;
+}
+
+// Finds the size of each panel, and counts. By static shares of the panels, as the threads that read them have it.
+static int measure(const struct origin *shared, struct packed_matrix *packed) {
+    size_t present = 0, zero = 0;
+    int no_memory = 0, wrong = 0;
+#pragma omp parallel reduction(+ : present, zero) reduction(| : no_memory, wrong) if (packed->panels > 1)
+    {
+        struct origin origin = *shared;
+        origin.present = malloc((size_t)origin.columns * sizeof(*origin.present));
+        no_memory = origin.present == NULL;
+        if (!no_memory)
+            memset(origin.present, 0xff, (size_t)origin.columns * sizeof(*origin.present));
+#pragma omp for schedule(static)
+        for (int index = 0; index < packed->panels; index++) {
+            if (no_memory)
+                continue;
+            const int row0 = index * PACKED_PANEL_ROWS;
+            if (origin.format->store != STORE_DENSE)
+                find_present(&origin, row0);
+            wrong |= origin.format->store == STORE_N_OF_M && !has_n_of_m(&origin, row0);
+            packed->offsets[index] = write_panel(&origin, packed, row0, NULL);
+            count_panel(&origin, row0, &present, &zero);
+        }
+        free(origin.present);
+    }
+    packed->present = present;
+    packed->zero = zero;
+    return no_memory ? -ENOMEM : wrong ? -EINVAL : 0;
+}
+
+// Every panel is touched first by the thread that will read it.
+static int write_panels(const struct origin *shared, struct packed_matrix *packed) {
+    int no_memory = 0;
+#pragma omp parallel reduction(| : no_memory) if (packed->panels > 1)
+    {
+        struct origin origin = *shared;
+        origin.present = malloc((size_t)origin.columns * sizeof(*origin.present));
+        no_memory = origin.present == NULL;
+#pragma omp for schedule(static)
+        for (int index = 0; index < packed->panels; index++) {
+            if (no_memory)
+                continue;
+            const size_t begin = packed->offsets[index];
+            const size_t end = index + 1 < packed->panels ? packed->offsets[index + 1] : packed->bytes;
+            memset(packed->data + begin, 0, end - begin);
+            if (origin.format->store != STORE_DENSE)
+                find_present(&origin, index * PACKED_PANEL_ROWS);
+            write_panel(&origin, packed, index * PACKED_PANEL_ROWS, packed->data + begin);
+        }
+        free(origin.present);
+    }
+    return no_memory ? -ENOMEM : 0;
+}
+
+// Memory for `bytes`, not yet touched, in huge pages where there is room for one and the system gives them.
+static uint8_t *reserve(size_t bytes) {
+    const size_t alignment = bytes >= HUGE_PAGE ? HUGE_PAGE : 64;
+    uint8_t *data = aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
+    if (data != NULL && bytes >= HUGE_PAGE)
+        madvise(data, bytes / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
+    return data;
 }
 
 static int fill(const struct origin *origin, struct packed_matrix *packed) {
     packed->offsets = calloc((size_t)packed->panels, sizeof(*packed->offsets));
     if (packed->offsets == NULL)
         return -ENOMEM;
-    packed->bytes = write_panels(origin, packed, NULL) + 64;
-    packed->data = aligned_alloc(64, align64(packed->bytes));
-    if (packed->data == NULL)
-        return -ENOMEM;
-    memset(packed->data, 0, packed->bytes);
-    write_panels(origin, packed, packed->data);
-    return 0;
+    const int status = measure(origin, packed);
+    if (status != 0)
+        return status;
+    size_t offset = 0;
+    for (int index = 0; index < packed->panels; index++) {
+        const size_t size = packed->offsets[index];
+        packed->offsets[index] = offset;
+        offset += size;
+    }
+    packed->bytes = offset + 64;
+    packed->data = reserve(packed->bytes);
+    return packed->data != NULL ? write_panels(origin, packed) : -ENOMEM;
 }
 
 int packed_create(const struct weight_format *format, int rows, int columns, const float *weights,
@@ -352,12 +482,9 @@ int packed_create(const struct weight_format *format, int rows, int columns, con
                                   .groups = columns / group,
                                   .weights = weights,
                                   .quantized = quantized,
-                                  .mask = mask,
-                                  .present = malloc((size_t)columns * sizeof(uint16_t))};
+                                  .mask = mask};
     struct packed_matrix *packed = calloc(1, sizeof(*packed));
-    int status = packed != NULL && origin.present != NULL ? check_quantized(&origin) : -ENOMEM;
-    if (status == 0)
-        status = check_n_of_m(&origin);
+    int status = packed != NULL ? check_quantized(&origin) : -ENOMEM;
     if (status == 0) {
         packed->format = *format;
         packed->rows = rows;
@@ -369,7 +496,6 @@ int packed_create(const struct weight_format *format, int rows, int columns, con
         place_sections(packed);
         status = fill(&origin, packed);
     }
-    free(origin.present);
     if (status == 0)
         *out = packed;
     else

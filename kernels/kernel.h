@@ -145,6 +145,12 @@ typedef void linear_function(const struct linear_call *call);
 size_t linear_scratch_bytes(int n, int k, int m);
 
 // ---------------------------------------------------------------------------------------------------------------------
+// How a cache stores keys and values: as floats, or as integers with an f16 scale for each 64 along the head dimension
+// (kernels/attention/attention.h).
+enum kv_type { KV_F32, KV_BF16, KV_Q8, KV_Q4, KV_TYPES };
+const char *kv_type_name(enum kv_type type); // "f32", "bf16", "q8", "q4"
+
+// ---------------------------------------------------------------------------------------------------------------------
 enum op { OP_LINEAR, OP_QUANTIZE_ROWS, OP_RMSNORM, OP_ROPE, OP_SWIGLU, OP_ATTENTION, OP_SOFTMAX, OP_COUNT };
 
 // Each kernel file kernels/<op>/<name>.c defines one `const struct kernel <name>`; the Makefile lists them for the registry.
@@ -159,6 +165,9 @@ struct kernel {
     int bits;
     enum sparse_store store;
     bool any_store;         // every store (the scalar kernels)
+    // OP_ATTENTION: the cache that it reads.
+    enum kv_type kv;
+    bool any_kv;            // every type of cache (the scalar kernel)
     const char *layout;     // one line: what the hot loop reads, and the bound that it is near
     void (*function)(void); // cast to the op's function type
 };
@@ -172,8 +181,10 @@ const struct kernel *kernel_linear(const struct weight_format *format, enum acti
                                    size_t why_size);
 // Whether an OP_LINEAR kernel computes with this format and these activations.
 bool kernel_computes(const struct kernel *kernel, const struct weight_format *format, enum activation activation);
-// The pick for an op that has no formats (all but OP_LINEAR).
+// The pick for an op that has no formats (all but OP_LINEAR); of OP_ATTENTION, the one for an f32 cache.
 const struct kernel *kernel_pick(enum op op);
+// The highest attention kernel below the current limit that reads such a cache.
+const struct kernel *kernel_attention(enum kv_type kv);
 
 // Functions of the other ops are declared in kernels/<op>/<op>.h with their argument structs.
 #endif

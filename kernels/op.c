@@ -6,13 +6,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-extern const struct op_descriptor linear_op, rmsnorm_op;
+extern const struct op_descriptor linear_op, rmsnorm_op, attention_op;
 
 const struct op_descriptor *op_find(enum op op)
 {
     static const struct op_descriptor *const descriptors[OP_COUNT] = {
         [OP_LINEAR] = &linear_op,
         [OP_RMSNORM] = &rmsnorm_op,
+        [OP_ATTENTION] = &attention_op,
     };
     return op < OP_COUNT ? descriptors[op] : NULL;
 }

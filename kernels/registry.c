@@ -70,13 +70,22 @@ const struct kernel *kernel_linear(const struct weight_format *format, enum acti
     return best;
 }
 
-const struct kernel *kernel_pick(enum op op) {
+const char *kv_type_name(enum kv_type type) {
+    static const char *const names[KV_TYPES] = {"f32", "bf16", "q8", "q4"};
+    return names[type];
+}
+
+static const struct kernel *pick(enum op op, enum kv_type kv) {
     const struct kernel *best = NULL;
     for (size_t i = 0; i < KERNELS; i++) {
         const struct kernel *kernel = kernels[i];
         if (kernel->op == op && kernel->provider == PROVIDER_OWN && kernel->isa <= isa_current() &&
-            (best == NULL || kernel->isa > best->isa))
+            (op != OP_ATTENTION || kernel->any_kv || kernel->kv == kv) && (best == NULL || kernel->isa > best->isa))
             best = kernel;
     }
     return best;
 }
+
+const struct kernel *kernel_pick(enum op op) { return pick(op, KV_F32); }
+
+const struct kernel *kernel_attention(enum kv_type kv) { return pick(OP_ATTENTION, kv); }

@@ -90,6 +90,7 @@ static int reserve_all(struct engine *engine)
     engine->best = reserve(engine, (size_t)threads * (size_t)engine->logit_rows, sizeof(uint64_t), &status);
     engine->emit = reserve(engine, (size_t)rows + 1, sizeof(int), &status);
     engine->current = reserve(engine, (size_t)engine->max_local, sizeof(int32_t), &status);
+    engine->lengths = reserve(engine, (size_t)engine->max_local, sizeof(int), &status);
     engine->decode_units = reserve(engine, (size_t)variant->layout.pipeline, sizeof(struct unit), &status);
     engine->spaces = calloc((size_t)threads, sizeof(*engine->spaces));
     if (status != 0 || engine->spaces == NULL)
@@ -102,16 +103,18 @@ static int reserve_all(struct engine *engine)
         struct thread_space *space = &engine->spaces[thread];
         space->scratch = reserve(engine, scratch, 1, &status);
         space->normed = reserve_rows(engine, NARROW_ROWS, config->d_model, &status);
-        if (config->attention_cap > 0 || config->window > 0)
-            space->scores = reserve_rows(engine, engine->options.max_context, 1, &status);
+        space->partial = reserve(engine, engine_thread_partials(engine), sizeof(float), &status);
         if (status != 0 || (codes && reserve_codes(engine, space->codes, NARROW_ROWS) != 0))
             return -ENOMEM;
     }
     model_rotations(variant->model, false, engine->options.max_context, engine->cosines, engine->sines);
     if (engine->window_cosines != NULL)
         model_rotations(variant->model, true, engine->options.max_context, engine->window_cosines, engine->window_sines);
-    return kv_cache_create(&engine->cache, variant->layers.end - variant->layers.begin, engine->max_local, variant->kv_heads,
-                           config->head_dim, engine->options.max_context);
+    status = kv_cache_create(&engine->cache, &engine->options.kv, variant->layers.end - variant->layers.begin, engine->max_local,
+                             variant->kv_heads, config->head_dim, engine->options.max_context);
+    if (status == 0)
+        engine->partials = reserve(engine, engine_shared_partials(engine), sizeof(float), &status);
+    return status;
 }
 
 // Brings the matrices into the layout of the provider's kernels.
@@ -133,13 +136,13 @@ static int pick_kernels(struct engine *engine, char *error, size_t error_size)
     const struct kernel *output = engine->linear_kernel;
     if (output != NULL && variant->output != NULL)
         output = kernel_linear(packed_format(variant->output), options->activation, options->provider, why, sizeof(why));
-    const struct kernel *others[] = { kernel_pick(OP_RMSNORM), kernel_pick(OP_ROPE), kernel_pick(OP_SWIGLU), kernel_pick(OP_ATTENTION),
-                                      kernel_pick(OP_QUANTIZE_ROWS) };
+    const struct kernel *others[] = { kernel_pick(OP_RMSNORM), kernel_pick(OP_ROPE), kernel_pick(OP_SWIGLU), kernel_attention(options->kv.type),
+                                      kernel_pick(OP_QUANTIZE_ROWS), kernel_attention(KV_F32) };
     if (output == NULL) {
         snprintf(error, error_size, "%s", why);
         return -ENOTSUP;
     }
-    for (int i = 0; i < 5; i++)
+    for (int i = 0; i < 6; i++)
         if (others[i] == NULL) {
             snprintf(error, error_size, "an op of the transformer has no kernel on this machine");
             return -ENOTSUP;
@@ -155,6 +158,7 @@ static int pick_kernels(struct engine *engine, char *error, size_t error_size)
     engine->rope = (rope_function *)others[1]->function;
     engine->swiglu = (swiglu_function *)others[2]->function;
     engine->attention = (attention_function *)others[3]->function;
+    engine->attention_recent = (attention_function *)others[5]->function;
     engine->quantize = (quantize_rows_function *)others[4]->function;
     return 0;
 }
@@ -224,7 +228,7 @@ int engine_open(struct engine **engine_out, const struct variant *variant, struc
     if (status != 0) {
         snprintf(error, error_size, "no memory for a batch of %d at %d positions: cache %.0f MiB, workspace %.0f MiB", options->max_batch,
                  options->max_context,
-                 (double)kv_cache_size(variant->layers.end - variant->layers.begin, engine->max_local, variant->kv_heads,
+                 (double)kv_cache_size(&options->kv, variant->layers.end - variant->layers.begin, engine->max_local, variant->kv_heads,
                                        engine->config->head_dim, options->max_context) / 1048576,
                  (double)engine->workspace_bytes / 1048576);
         goto fail;
@@ -244,7 +248,7 @@ void engine_close(struct engine *engine)
     if (engine == NULL)
         return;
     void *buffers[] = { engine->cosines, engine->sines, engine->window_cosines, engine->window_sines, engine->x, engine->partial, engine->normed, engine->q, engine->attended, engine->k,
-                        engine->v, engine->gate, engine->up, engine->logits, engine->gathered, engine->best, engine->emit, engine->current,
+                        engine->v, engine->gate, engine->up, engine->logits, engine->gathered, engine->best, engine->emit, engine->current, engine->lengths, engine->partials,
                         engine->decode_units };
     for (size_t i = 0; i < sizeof(buffers) / sizeof(*buffers); i++)
         free(buffers[i]);
@@ -253,7 +257,7 @@ void engine_close(struct engine *engine)
     for (int thread = 0; engine->spaces != NULL && thread < engine->variant->layout.threads; thread++) {
         free(engine->spaces[thread].scratch);
         free(engine->spaces[thread].normed);
-        free(engine->spaces[thread].scores);
+        free(engine->spaces[thread].partial);
         for (int width = 0; width < INPUT_WIDTHS; width++)
             quantized_rows_free(&engine->spaces[thread].codes[width]);
     }
@@ -290,37 +294,47 @@ int engine_need_gathered(struct engine *engine, char *error, size_t error_size)
     return status;
 }
 
-// Cuts `length` positions of sequences [first, end) into units of at most `rows` rows. Writes them when units is not NULL.
-static int cut_units(int first, int end, int length, int rows, struct unit *units)
+// Cuts positions [from, length) of sequences [first, end) into units of at most `rows` rows. Writes them when units is not NULL.
+static int cut_units(int first, int end, int from, int length, int rows, struct unit *units)
 {
     int count = 0;
-    if (length <= rows) {
-        const int together = rows / length;
+    if (length - from <= rows) {
+        const int together = rows / (length - from);
         for (int at = first; at < end; at += together, count++)
             if (units != NULL)
-                units[count] = (struct unit){ at, smaller(together, end - at), 0, length };
+                units[count] = (struct unit){ at, smaller(together, end - at), from, length - from, NULL };
         return count;
     }
     for (int at = first; at < end; at++)
-        for (int begin = 0; begin < length; begin += rows, count++)
+        for (int begin = from; begin < length; begin += rows, count++)
             if (units != NULL)
-                units[count] = (struct unit){ at, 1, begin, smaller(rows, length - begin) };
+                units[count] = (struct unit){ at, 1, begin, smaller(rows, length - begin), NULL };
     return count;
 }
 
-struct unit *engine_prefill_units(const struct engine *engine, int sequences, int length, int *count)
+struct unit *engine_prefill_units(const struct engine *engine, struct layout_range sequences, int from, int length, const int *lengths,
+                                  int *count)
 {
     const int stages = engine->variant->layout.pipeline;
     int rows = engine->max_rows;
     if (stages > 1) { // two units a stage, if they do not get too small for that, so that the stages overlap
-        const long each = ((long)sequences * length + 2L * stages - 1) / (2L * stages);
+        const long each = ((long)(sequences.end - sequences.begin) * (length - from) + 2L * stages - 1) / (2L * stages);
         const long wanted = each > SMALLEST_UNIT ? each : SMALLEST_UNIT;
         rows = wanted < rows ? (int)wanted : rows;
     }
-    *count = cut_units(0, sequences, length, rows, NULL);
-    struct unit *units = malloc(((size_t)*count + 1) * sizeof(*units));
-    if (units != NULL)
-        cut_units(0, sequences, length, rows, units);
+    struct unit *units = NULL;
+    for (int pass = 0; pass < 2; pass++) {
+        *count = 0;
+        // sequences of one length behind each other share units
+        for (int first = sequences.begin, end; first < sequences.end; first = end) {
+            const int own = lengths != NULL ? lengths[first] : length;
+            for (end = first + 1; end < sequences.end && (lengths == NULL || lengths[end] == own);)
+                end++;
+            *count += cut_units(first, end, from, own, rows, units != NULL ? units + *count : NULL);
+        }
+        if (pass == 0 && (units = malloc(((size_t)*count + 1) * sizeof(*units))) == NULL)
+            return NULL;
+    }
     return units;
 }
 
@@ -356,32 +370,77 @@ int engine_run(struct run *run, char *error, size_t error_size)
     return 0;
 }
 
-int engine_prefill(struct engine *engine, const int32_t *tokens, int batch, int prompt, int32_t *next, float *logits, char *error,
-                   size_t error_size)
+// Positions [from, length) or [from, lengths[i]) of this replica's sequences.
+static int prefill_part(struct run *run, struct layout_range sequences, int from, int length, const int *lengths, char *error,
+                        size_t error_size)
 {
-    if (batch < 1 || batch > engine->options.max_batch || batch % engine->variant->layout.data != 0 || prompt < 1 ||
-        prompt > engine->options.max_context) {
-        snprintf(error, error_size, "a batch of %d prompts of %d tokens does not fit an engine for %d of %d over %d replicas", batch, prompt,
+    run->units = engine_prefill_units(run->engine, sequences, from, length, lengths, &run->unit_count);
+    if (run->units == NULL) {
+        snprintf(error, error_size, "no memory to cut a prompt of %d tokens", length);
+        return -ENOMEM;
+    }
+    const int status = engine_run(run, error, error_size);
+    free(run->units);
+    return status;
+}
+
+static int check_lengths(const struct engine *engine, const int32_t *tokens, int batch, int stride, const int *lengths, int shared,
+                         char *error, size_t error_size)
+{
+    if (batch < 1 || batch > engine->options.max_batch || batch % engine->variant->layout.data != 0 || stride < 1 || shared < 0) {
+        snprintf(error, error_size, "a batch of %d prompts of %d tokens does not fit an engine for %d of %d over %d replicas", batch, stride,
                  engine->options.max_batch, engine->options.max_context, engine->variant->layout.data);
         return -EINVAL;
     }
-    int status = engine_check_tokens(engine, tokens, (size_t)batch * (size_t)prompt, error, error_size);
+    for (int i = 0; i < batch; i++) {
+        const int length = lengths != NULL ? lengths[i] : stride;
+        const int32_t *text = tokens + (size_t)i * (size_t)stride;
+        if (length > stride || length > engine->options.max_context || length <= shared ||
+            memcmp(text, tokens, (size_t)shared * sizeof(*text)) != 0) {
+            snprintf(error, error_size, "prompt %d of %d tokens (of %d at most), of which %d are shared, does not fit an engine for %d positions",
+                     i, length, stride, shared, engine->options.max_context);
+            return -EINVAL;
+        }
+        const int status = engine_check_tokens(engine, text, (size_t)length, error, error_size);
+        if (status != 0)
+            return status;
+    }
+    return 0;
+}
+
+int engine_prefill_lengths(struct engine *engine, const int32_t *tokens, int batch, int stride, const int *lengths, int shared,
+                           int32_t *next, float *logits, char *error, size_t error_size)
+{
+    int status = check_lengths(engine, tokens, batch, stride, lengths, shared, error, error_size);
     if (status == 0 && logits != NULL)
         status = engine_need_gathered(engine, error, error_size);
     if (status != 0)
         return status;
     engine->batch = batch;
-    engine->position = prompt;
     engine->sequences = layout_replica_batch(&engine->variant->layout, batch, engine->variant->place.data);
-    struct run run = { .engine = engine, .steps = 1, .tokens = tokens, .length = prompt, .next = next, .logits = logits };
-    run.units = engine_prefill_units(engine, engine->sequences.end - engine->sequences.begin, prompt, &run.unit_count);
-    if (run.units == NULL) {
-        snprintf(error, error_size, "no memory to cut a prompt of %d tokens", prompt);
-        return -ENOMEM;
+    engine->position = 0;
+    const int local = engine->sequences.end - engine->sequences.begin;
+    for (int i = 0; i < local; i++)
+        engine->lengths[i] = lengths != NULL ? lengths[engine->sequences.begin + i] : stride;
+    for (int i = 0; i < batch; i++)
+        engine->position = larger(engine->position, lengths != NULL ? lengths[i] : stride);
+    struct run run = { .engine = engine, .steps = 1, .tokens = tokens, .length = stride, .lengths = lengths };
+    if (shared > 0 && local > 1) { // once, and then copied
+        status = prefill_part(&run, (struct layout_range){ 0, 1 }, 0, shared, NULL, error, error_size);
+        for (int i = 1; i < local && status == 0; i++)
+            kv_cache_copy(&engine->cache, 0, i, shared);
     }
-    status = engine_run(&run, error, error_size);
-    free(run.units);
-    return status;
+    run.next = next;
+    run.logits = logits;
+    return status != 0 ? status
+                       : prefill_part(&run, (struct layout_range){ 0, local }, local > 1 ? shared : 0, engine->position,
+                                      lengths != NULL ? engine->lengths : NULL, error, error_size);
+}
+
+int engine_prefill(struct engine *engine, const int32_t *tokens, int batch, int prompt, int32_t *next, float *logits, char *error,
+                   size_t error_size)
+{
+    return engine_prefill_lengths(engine, tokens, batch, prompt, NULL, 0, next, logits, error, error_size);
 }
 
 int engine_decode(struct engine *engine, const int32_t *tokens, int steps, int32_t *next, float *logits, char *error, size_t error_size)
@@ -402,10 +461,12 @@ int engine_decode(struct engine *engine, const int32_t *tokens, int steps, int32
     const int unit_count = smaller(local, stages);
     for (int i = 0; i < unit_count; i++) {
         const struct layout_range part = layout_split(local, 1, unit_count, i);
-        units[i] = (struct unit){ part.begin, part.end - part.begin, engine->position, 1 };
+        units[i] = (struct unit){ part.begin, part.end - part.begin, 0, 1, engine->lengths };
     }
     struct run run = { .engine = engine, .units = units, .unit_count = unit_count, .steps = steps, .next = next, .logits = logits };
     status = engine_run(&run, error, error_size);
+    for (int i = 0; i < local; i++)
+        engine->lengths[i] += steps;
     engine->position += steps;
     return status;
 }

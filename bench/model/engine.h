@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "bench/model/kv_cache.h"
 #include "bench/model/team.h"
 #include "bench/model/variant.h"
 #include "harness/comm.h"
@@ -23,6 +24,7 @@ struct engine;
 struct engine_options {
     enum provider provider;      // of the linear layers
     enum activation activation;
+    struct kv_format kv;         // how the cache is stored; all zero: f32
     int max_batch;               // sequences of all replicas together; a multiple of layout.data
     int max_context;             // positions a sequence may reach: prompt + generated
     int max_rows;                // tokens computed at a time in prefill; 0 = 256
@@ -42,11 +44,16 @@ void engine_close(struct engine *engine);
 // -EINVAL (too long, a token outside the vocabulary, a batch that replicas cannot share), -EDOM when a logit is NaN or infinite.
 int engine_prefill(struct engine *engine, const int32_t *tokens, int batch, int prompt, int32_t *next, float *logits,
                    char *error, size_t error_size);
+// The same for prompts of different lengths: (batch, stride) tokens, of sequence i the first lengths[i] (NULL: all `stride`). The first
+// `shared` tokens, which are the same in all, go through the model once for each replica and are copied in the cache; 0 if there are none. Each
+// sequence then decodes on from its own length, with the same tokens as alone. -EINVAL also where a prompt does not reach beyond what is shared.
+int engine_prefill_lengths(struct engine *engine, const int32_t *tokens, int batch, int stride, const int *lengths, int shared,
+                           int32_t *next, float *logits, char *error, size_t error_size);
 // Appends one token to each sequence and gives the next, `steps` times over, feeding its own choice back: (batch) tokens in,
 // next (steps, batch) out; the tokens of one call may be the last row of the call before. One call is one parallel region. logits as
 // above, of the last step. With several pipeline stages a longer call overlaps the stages across steps.
 int engine_decode(struct engine *engine, const int32_t *tokens, int steps, int32_t *next, float *logits, char *error, size_t error_size);
-// The number of positions in the cache, the batch in progress, and the sequences of it that are this rank's replica's.
+// The number of positions in the cache (of the longest sequence), the batch in progress, and the sequences of it that are this rank's replica's.
 int engine_position(const struct engine *engine);
 struct layout_range engine_sequences(const struct engine *engine);
 // Makes rows × batch tokens complete on every rank: replicas exchange theirs. Outside timed phases.
@@ -94,7 +101,7 @@ struct engine_estimate {
     double prefill_flops;          // a whole batch
     double bytes_per_token;        // decode: (weights of one replica ÷ its sequences) + the cache that one sequence reads; embeddings too
 };
-void engine_estimate(const struct model_config *config, const struct variant_recipe *recipe, const struct layout *layout, int batch,
-                     int prompt, int generated, struct engine_estimate *estimate);
+void engine_estimate(const struct model_config *config, const struct variant_recipe *recipe, const struct kv_format *kv,
+                     const struct layout *layout, int batch, int prompt, int generated, struct engine_estimate *estimate);
 
 #endif

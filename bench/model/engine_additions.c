@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What Qwen and Gemma add to Llama's block. The weights are single rows that no layout cuts but by heads, so each thread
 // applies them to the rows or columns that it has just computed.
-#include <float.h>
 #include <math.h>
-#include <string.h>
 
 #include "bench/model/engine_internal.h"
 
@@ -54,55 +52,4 @@ void engine_cap_logits(const struct engine *engine, int rows, struct layout_rang
         for (int i = columns.begin; i < columns.end; i++)
             logits[i] = cap * tanhf(logits[i] / cap);
     }
-}
-
-// One query over the positions first … last; scores has room for them.
-static void attend(const struct attention_call *call, const float *q, float *out, int first, int last, float cap, float *scores)
-{
-    const size_t size = (size_t)call->head_dim;
-    float largest = -INFINITY, sum = 0;
-    for (int panel = first / ATTENTION_PANEL; panel <= last / ATTENTION_PANEL; panel++) {
-        const float *keys = call->keys + (size_t)panel * size * ATTENTION_PANEL;
-        float dots[ATTENTION_PANEL] = { 0 };
-        for (size_t d = 0; d < size; d++)
-            for (int i = 0; i < ATTENTION_PANEL; i++)
-                dots[i] += q[d] * keys[d * ATTENTION_PANEL + (size_t)i];
-        for (int i = 0; i < ATTENTION_PANEL; i++) {
-            const int position = panel * ATTENTION_PANEL + i;
-            if (position < first || position > last)
-                continue;
-            const float score = dots[i] * call->scale;
-            scores[position - first] = cap > 0 ? cap * tanhf(score / cap) : score;
-            largest = fmaxf(largest, scores[position - first]);
-        }
-    }
-    memset(out, 0, size * sizeof(*out));
-    for (int position = first; position <= last; position++) {
-        const float weight = expf(scores[position - first] - largest), *value = call->values + (size_t)position * size;
-        sum += weight;
-        for (size_t d = 0; d < size; d++)
-            out[d] += weight * value[d];
-    }
-    for (size_t d = 0; d < size; d++)
-        out[d] /= sum;
-}
-
-void engine_attend_specially(const struct engine *engine, int layer, const struct attention_call *call, float *scores)
-{
-    const struct model_config *config = engine->config;
-    const bool windowed = model_layer_windowed(config, engine->variant->layers.begin + layer);
-    for (int row = 0; row < call->rows; row++)
-        for (int head = 0; head < call->q_heads; head++) {
-            const size_t offset = (size_t)head * (size_t)call->head_dim;
-            const int last = call->first_position + row, first = windowed && last >= config->window ? last - config->window + 1 : 0;
-            attend(call, call->q + (size_t)row * call->q_stride + offset, call->out + (size_t)row * call->out_stride + offset, first, last,
-                   config->attention_cap, scores);
-        }
-}
-
-bool engine_attends_specially(const struct engine *engine, int layer, int last_position)
-{
-    const struct model_config *config = engine->config;
-    return config->attention_cap > 0 ||
-           (model_layer_windowed(config, engine->variant->layers.begin + layer) && last_position >= config->window);
 }

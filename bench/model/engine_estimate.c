@@ -36,8 +36,8 @@ static double present_fraction(const struct variant_recipe *recipe)
     return recipe->method == PRUNE_NONE ? 1 : 1 - recipe->ratio;
 }
 
-void engine_estimate(const struct model_config *config, const struct variant_recipe *recipe, const struct layout *layout, int batch,
-                     int prompt, int generated, struct engine_estimate *estimate)
+void engine_estimate(const struct model_config *config, const struct variant_recipe *recipe, const struct kv_format *kv,
+                     const struct layout *layout, int batch, int prompt, int generated, struct engine_estimate *estimate)
 {
     const double present = present_fraction(recipe);
     double block_weights = 0, block_bytes = 0;
@@ -54,7 +54,7 @@ void engine_estimate(const struct model_config *config, const struct variant_rec
     const double d_model = config->d_model, output_weights = (double)config->vocab * d_model;
     const double replica_bytes = block_bytes + matrix_bytes(&dense, config->vocab, d_model, 1);
     const int context = prompt + generated;
-    const double layer_cache = (double)kv_cache_size(1, 1, config->kv_heads, config->head_dim, context);
+    const double layer_cache = (double)kv_cache_size(kv, 1, 1, config->kv_heads, config->head_dim, context);
 
     *estimate = (struct engine_estimate){ 0 };
     estimate->weight_bytes = replica_bytes * layout->data;
@@ -77,6 +77,6 @@ void engine_estimate(const struct model_config *config, const struct variant_rec
     estimate->flops_per_token = 2 * (block_weights * computed + output_weights) + attention * position;
     estimate->prefill_flops =
         batch * (prompt * (2 * block_weights * computed + attention * (prompt + 1) / 2.0) + 2 * output_weights);
-    estimate->bytes_per_token = replica_bytes / local + (double)kv_cache_size(1, 1, config->kv_heads, config->head_dim, 1) / 16 *
-                                                            config->layers * position + 4 * d_model;
+    estimate->bytes_per_token = replica_bytes / local + config->layers * kv_cache_read_bytes(kv, config->kv_heads, config->head_dim, position) +
+                                4 * d_model;
 }

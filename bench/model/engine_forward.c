@@ -8,7 +8,6 @@
 #include <string.h>
 
 enum { TAG_ACTIVATIONS = 1, TAG_TOKENS = 2 };
-enum { ATTENTION_ROWS = 32 }; // rows of one work item where heads cannot be shared out evenly
 
 // What a linear layer reads: floats, or their 8-bit codes.
 struct input {
@@ -94,50 +93,6 @@ static void add_partial(struct engine *engine, struct team_member *self, int row
     team_barrier(self);
 }
 
-// Rotates and stores some key/value heads of some rows of a unit, with the query heads that share them.
-static void rotate_and_store(struct engine *engine, const struct unit *unit, int cache_layer, struct layout_range rows, struct layout_range heads)
-{
-    const int size = engine->config->head_dim, group = engine->variant->heads / engine->variant->kv_heads;
-    const size_t q_width = (size_t)engine->variant->heads * (size_t)size, kv_width = (size_t)engine->variant->kv_heads * (size_t)size;
-    const bool windowed = engine->window_cosines != NULL && model_layer_windowed(engine->config, engine->variant->layers.begin + cache_layer);
-    const float *cosines = windowed ? engine->window_cosines : engine->cosines, *sines = windowed ? engine->window_sines : engine->sines;
-    for (int row = rows.begin; row < rows.end; row++) {
-        const int sequence = unit->first + row / unit->length, position = unit->begin + row % unit->length;
-        const size_t angles = (size_t)position * (size_t)(size / 2);
-        float *k = engine->k + (size_t)row * kv_width, *v = engine->v + (size_t)row * kv_width;
-        const size_t first = (size_t)heads.begin * (size_t)size;
-        engine_finish_heads(engine, cache_layer, heads, engine->q + (size_t)row * q_width + first * (size_t)group, k + first, v + first);
-        struct rope_call call = { .x = k + first, .cosines = cosines + angles, .sines = sines + angles, .heads = heads.end - heads.begin, .head_dim = size,
-                                  .interleaved = engine->config->rope_style == ROPE_INTERLEAVED };
-        engine->rope(&call);
-        call.x = engine->q + (size_t)row * q_width + first * (size_t)group;
-        call.heads *= group;
-        engine->rope(&call);
-        for (int head = heads.begin; head < heads.end; head++)
-            kv_cache_store(&engine->cache, cache_layer, sequence, head, position, k + (size_t)head * (size_t)size,
-                           v + (size_t)head * (size_t)size);
-    }
-}
-
-// Attention of `count` rows from `row` on, all of one sequence, over one key/value head.
-static void attend(struct engine *engine, const struct team_member *self, const struct unit *unit, int cache_layer, int row, int count, int head)
-{
-    const int size = engine->config->head_dim, group = engine->variant->heads / engine->variant->kv_heads;
-    const size_t width = (size_t)engine->variant->heads * (size_t)size;
-    const int sequence = unit->first + row / unit->length;
-    const size_t offset = (size_t)row * width + (size_t)(head * group) * (size_t)size;
-    const struct attention_call call = { .q = engine->q + offset, .q_stride = width,
-                                         .keys = kv_cache_keys(&engine->cache, cache_layer, sequence, head),
-                                         .values = kv_cache_values(&engine->cache, cache_layer, sequence, head),
-                                         .out = engine->attended + offset, .out_stride = width, .rows = count, .q_heads = group,
-                                         .head_dim = size, .first_position = unit->begin + row % unit->length,
-                                         .scale = engine->attention_scale };
-    if (engine_attends_specially(engine, cache_layer, call.first_position + count - 1))
-        engine_attend_specially(engine, cache_layer, &call, engine->spaces[self->thread].scores);
-    else
-        engine->attention(&call);
-}
-
 // Queries, keys and values of the threads' own heads, where heads can be shared out evenly: no barrier until all of it is done.
 static void attention_by_heads(struct engine *engine, struct team_member *self, const struct unit *unit, int layer, const struct input *input)
 {
@@ -149,10 +104,7 @@ static void attention_by_heads(struct engine *engine, struct team_member *self, 
     linear(engine, self, variant->matrix[layer][LAYER_Q], input, rows, engine->q, q_width, q);
     linear(engine, self, variant->matrix[layer][LAYER_K], input, rows, engine->k, kv_width, kv);
     linear(engine, self, variant->matrix[layer][LAYER_V], input, rows, engine->v, kv_width, kv);
-    rotate_and_store(engine, unit, layer, (struct layout_range){ 0, rows }, heads);
-    for (int sequence = 0; sequence < unit->sequences; sequence++)
-        for (int head = heads.begin; head < heads.end; head++)
-            attend(engine, self, unit, layer, sequence * unit->length, unit->length, head);
+    engine_attend_heads(engine, self, unit, layer, heads);
     team_barrier(self);
 }
 
@@ -166,20 +118,7 @@ static void attention_by_items(struct engine *engine, struct team_member *self, 
     linear(engine, self, variant->matrix[layer][LAYER_K], input, rows, engine->k, (size_t)kv_width, share(self, kv_width, PACKED_PANEL_ROWS));
     linear(engine, self, variant->matrix[layer][LAYER_V], input, rows, engine->v, (size_t)kv_width, share(self, kv_width, PACKED_PANEL_ROWS));
     team_barrier(self);
-    // a row's heads one by one, so that a single row still keeps several threads busy
-    const struct layout_range items = share(self, rows * variant->kv_heads, 1);
-    for (int item = items.begin; item < items.end; item++) {
-        const int row = item / variant->kv_heads, head = item % variant->kv_heads;
-        rotate_and_store(engine, unit, layer, (struct layout_range){ row, row + 1 }, (struct layout_range){ head, head + 1 });
-    }
-    team_barrier(self);
-    const int blocks = (unit->length + ATTENTION_ROWS - 1) / ATTENTION_ROWS;
-    for (int item = self->thread; item < unit->sequences * blocks * variant->kv_heads; item += self->threads) {
-        const int head = item % variant->kv_heads, block = item / variant->kv_heads % blocks, sequence = item / variant->kv_heads / blocks;
-        const int begin = block * ATTENTION_ROWS, left = unit->length - begin;
-        attend(engine, self, unit, layer, sequence * unit->length + begin, left < ATTENTION_ROWS ? left : ATTENTION_ROWS, head);
-    }
-    team_barrier(self);
+    engine_attend_items(engine, self, unit, layer);
 }
 
 static void layer_forward(struct engine *engine, struct team_member *self, const struct unit *unit, int layer)
@@ -294,7 +233,7 @@ static void hand_out(struct run *run, const struct unit *unit, int step, const i
     if (want_logits)
         gather_logits(engine, count);
     for (int i = 0; i < count; i++) {
-        const int sequence = unit->first + emit[i] / unit->length, position = unit->begin + emit[i] % unit->length;
+        const int sequence = unit->first + emit[i] / unit->length, position = unit_position(unit, emit[i]);
         const int global = engine->sequences.begin + sequence;
         if (run->score == NULL && best[i] != UINT64_MAX)
             engine->current[sequence] = argmax_token(best[i]);
@@ -316,8 +255,9 @@ static int choose_rows(const struct run *run, const struct unit *unit, int *emit
 {
     int count = 0;
     for (int row = 0; row < unit_rows(unit); row++) {
-        const int position = unit->begin + row % unit->length;
-        const bool wanted = run->score != NULL ? position >= run->first_scored : run->tokens == NULL || position == run->length - 1;
+        const int position = unit_position(unit, row), sequence = run->engine->sequences.begin + unit->first + row / unit->length;
+        const int length = run->lengths != NULL ? run->lengths[sequence] : run->length;
+        const bool wanted = run->score != NULL ? position >= run->first_scored : run->tokens == NULL || position == length - 1;
         if (wanted)
             emit[count++] = row;
     }
@@ -367,7 +307,7 @@ static void embed(struct run *run, const struct team_member *self, const struct 
     const struct tensor embedding = model_embedding(engine->variant->model);
     const float scale = engine->config->embedding_scale;
     for (int row = rows.begin; row < rows.end; row++) {
-        const int sequence = unit->first + row / unit->length, position = unit->begin + row % unit->length;
+        const int sequence = unit->first + row / unit->length, position = unit_position(unit, row);
         const int32_t token = run->tokens == NULL ? engine->current[sequence]
                                                   : run->tokens[(size_t)(engine->sequences.begin + sequence) * (size_t)run->length +
                                                                 (size_t)position];

@@ -21,7 +21,7 @@ enum input_width { WIDTH_MODEL, WIDTH_HEADS, WIDTH_FFN, INPUT_WIDTHS };
 struct thread_space {
     void *scratch;                            // of the linear kernels
     float *normed;                            // (NARROW_ROWS, d_model)
-    float *scores;                            // (max_context), where the model attends specially; otherwise NULL
+    float *partial;                           // engine_thread_partials()
     struct quantized_rows codes[INPUT_WIDTHS]; // (NARROW_ROWS, width)
 };
 
@@ -29,7 +29,14 @@ struct thread_space {
 struct unit {
     int first, sequences; // of this replica
     int begin, length;
+    const int *ahead; // NULL, or (sequences of this replica): positions that each sequence is ahead of `begin`
 };
+
+// The position of a unit's row.
+static inline int unit_position(const struct unit *unit, int row)
+{
+    return unit->begin + row % unit->length + (unit->ahead != NULL ? unit->ahead[unit->first + row / unit->length] : 0);
+}
 
 struct engine {
     const struct variant *variant;
@@ -47,7 +54,7 @@ struct engine {
     rmsnorm_function *rmsnorm;
     rope_function *rope;
     swiglu_function *swiglu;
-    attention_function *attention;
+    attention_function *attention, *attention_recent; // of the cache's type, and of the f32 window beside it
 
     int max_local;                  // sequences of this replica at most
     int max_rows, logit_rows;       // rows of the buffers below
@@ -66,9 +73,11 @@ struct engine {
     struct thread_space *spaces;               // (threads)
     uint64_t *best;                            // (threads, logit_rows): each thread's largest logit, see argmax_key
     int *emit;                                 // (max_rows): rows of the unit whose logits are wanted; their count behind
+    float *partials; // engine_shared_partials(), of the cache's pieces
     size_t workspace_bytes;
 
-    int batch, position;             // in progress
+    int batch, position;             // in progress: the longest sequence's length
+    int *lengths;                    // (max_local) of each sequence
     struct layout_range sequences;   // of the batch, this replica's
     int32_t *current;                // (max_local) the token that each sequence was given last
     struct unit *decode_units;       // (stages)
@@ -80,7 +89,8 @@ struct run {
     struct unit *units;
     int unit_count, steps;
     const int32_t *tokens;  // (batch, length) in prefill and scoring; NULL in decode: engine->current
-    int length;
+    int length;             // of a row of tokens
+    const int *lengths;     // (batch), where the sequences are not all `length` long; or NULL
     int32_t *next;          // (steps, batch) or NULL
     float *logits;          // (batch, vocab) of the last step, or NULL
     engine_score_function *score; // or NULL; then every position >= first_scored is handed out
@@ -93,8 +103,10 @@ struct run {
 void engine_region(struct team_member *self, void *context);
 // Runs it, and lets all stages of the replica know what came out. 0 or -EDOM.
 int engine_run(struct run *run, char *error, size_t error_size);
-// Cuts whole texts into units that fit into the buffers and keep all stages busy. The caller frees.
-struct unit *engine_prefill_units(const struct engine *engine, int sequences, int length, int *count);
+// Cuts positions [from, length) of this replica's sequences, or of those that have them (`lengths` by sequence; `length` the longest),
+// into units that fit into the buffers and keep all stages busy. The caller frees.
+struct unit *engine_prefill_units(const struct engine *engine, struct layout_range sequences, int from, int length, const int *lengths,
+                                  int *count);
 // Room for logits of all tensor-parallel ranks. -ENOMEM.
 int engine_need_gathered(struct engine *engine, char *error, size_t error_size);
 // Of one row's key/value heads, before they are rotated: bias and norm of k (and v), and of the query heads that share them. q, k, v: of
@@ -104,9 +116,13 @@ void engine_finish_heads(const struct engine *engine, int layer, struct layout_r
 void engine_norm_partial(const struct engine *engine, const float *weight, struct layout_range rows);
 // cap·tanh(logit/cap), where the model has such a cap.
 void engine_cap_logits(const struct engine *engine, int rows, struct layout_range columns);
-// Attention with a soft cap of the scores, or where a sliding window hides positions: plainly, the kernels do not have these.
-bool engine_attends_specially(const struct engine *engine, int layer, int last_position);
-void engine_attend_specially(const struct engine *engine, int layer, const struct attention_call *call, float *scores);
+// Attention of a unit's rows, after engine->q, k and v: some key/value heads by one thread alone, or all heads by all threads, which meet
+// before it returns.
+void engine_attend_heads(struct engine *engine, const struct team_member *self, const struct unit *unit, int layer, struct layout_range heads);
+void engine_attend_items(struct engine *engine, struct team_member *self, const struct unit *unit, int layer);
+// Floats of room that these need: for each thread, and of all together, once the cache is there.
+size_t engine_thread_partials(const struct engine *engine);
+size_t engine_shared_partials(const struct engine *engine);
 int engine_check_tokens(const struct engine *engine, const int32_t *tokens, size_t count, char *error, size_t error_size);
 
 #endif

@@ -26,7 +26,8 @@ int engine_score(struct engine *engine, const int32_t *tokens, int batch, int le
     engine->sequences = layout_replica_batch(&engine->variant->layout, batch, engine->variant->place.data);
     struct run run = { .engine = engine, .steps = 1, .tokens = tokens, .length = length, .score = callback, .score_context = context,
                        .first_scored = first };
-    run.units = engine_prefill_units(engine, engine->sequences.end - engine->sequences.begin, length, &run.unit_count);
+    run.units = engine_prefill_units(engine, (struct layout_range){ 0, engine->sequences.end - engine->sequences.begin }, 0, length, NULL,
+                                     &run.unit_count);
     if (run.units == NULL) {
         snprintf(error, error_size, "no memory to cut texts of %d tokens", length);
         return -ENOMEM;

@@ -72,7 +72,11 @@ static int canonical_act(const char *word, char *value, size_t size, char *reaso
     CHOICE("activations", "auto", "f32", "q8");
 }
 static int canonical_kv(const char *word, char *value, size_t size, char *reason, size_t reason_size) {
-    CHOICE("KV cache format", "f32", "bf16", "q8", "q4");
+    struct kv_format format;
+    int result = kv_format_parse(word, &format, reason, reason_size);
+    if (!result)
+        kv_format_name(&format, value, size);
+    return result;
 }
 static int canonical_batch(const char *word, char *value, size_t size, char *reason, size_t reason_size) {
     return check_integer("batch", word, 1, 65536, value, size, reason, reason_size);
@@ -107,7 +111,7 @@ static const struct axis axes[INFERENCE_AXES] = {
     [AXIS_FORMAT] = {"format", "f32", "f32 bf16 q16 q8g32 q6g32 q5g32 q4g32 q3g32 q2g32 q4c; a behind it: asymmetric", false,
                      canonical_format},
     [AXIS_ACT] = {"act", "auto", "activations: f32, q8, or auto: q8 for weights of 8 bits and fewer", false, canonical_act},
-    [AXIS_KV] = {"kv", "f32", "the KV cache", false, canonical_kv},
+    [AXIS_KV] = {"kv", "f32", "the KV cache: f32, bf16, q8, q4; q8w128: the newest 128 tokens in f32", false, canonical_kv},
     [AXIS_BATCH] = {"batch", "1", "sequences in flight over the whole layout", false, canonical_batch},
     [AXIS_PROMPT] = {"prompt", "128", "tokens before the first generated one", false, canonical_prompt},
     [AXIS_GEN] = {"gen", "32", "tokens generated for each sequence", false, canonical_gen},
@@ -149,6 +153,8 @@ int inference_cell_read(const struct cell *cell, struct inference_cell *read, ch
         result = layout_parse(cell->value[AXIS_LAYOUT], &read->layout, reason, reason_size);
     if (!result)
         result = activation_parse(cell->value[AXIS_ACT], &read->activation);
+    if (!result)
+        result = kv_format_parse(cell->value[AXIS_KV], &read->kv, reason, reason_size);
     if (!result)
         result = provider_parse(cell->value[AXIS_PROVIDER], &read->provider);
     if (!strcmp(cell->value[AXIS_ISA], "auto"))
@@ -335,9 +341,10 @@ static enum cell_status legal(void *state, const struct cell *cell, char *reason
         snprintf(reason, reason_size, "this CPU has no %s (it goes up to %s)", isa_name(read.isa), isa_name(isa_detect()));
         return CELL_SKIPPED;
     }
-    if (strcmp(cell->value[AXIS_KV], "f32")) {
-        snprintf(reason, reason_size, "no kernel reads a %s KV cache (there is: f32)", cell->value[AXIS_KV]);
-        return CELL_UNSUPPORTED;
+    if (read.kv.window >= read.prompt + read.gen) {
+        snprintf(reason, reason_size, "kv %s keeps the newest %d tokens in f32, and prompt %d and gen %d are not more: nothing would be %s",
+                 cell->value[AXIS_KV], read.kv.window, read.prompt, read.gen, kv_type_name(read.kv.type));
+        return CELL_SKIPPED;
     }
     enum isa before = isa_current();
     isa_limit(read.isa);
@@ -361,7 +368,7 @@ static void estimate(void *state, const struct cell *cell, struct estimate *resu
     *result = (struct estimate){0};
     if (inference_cell_read(cell, &read, reason, sizeof reason))
         return;
-    engine_estimate(&model->config, &read.recipe, &read.layout, read.batch, read.prompt, read.gen, &engine);
+    engine_estimate(&model->config, &read.recipe, &read.kv, &read.layout, read.batch, read.prompt, read.gen, &engine);
     double cores = fmin(plan->limits->cores, layout_ranks(&read.layout) * read.layout.threads);
     double step = fmax(engine.bytes_per_token * read.batch / (10e9 * cores), engine.flops_per_token * read.batch / (50e9 * cores));
     double weights = (double)model->config.layers * (4.0 * model->config.d_model * model->config.d_model +

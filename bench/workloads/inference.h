@@ -5,6 +5,7 @@
 #define LLMSWEEP_INFERENCE_H
 
 #include "bench/compress/recipe.h"
+#include "bench/model/kv_cache.h"
 #include "bench/model/layout.h"
 #include "harness/workload.h"
 #include "kernels/kernel.h"
@@ -20,6 +21,7 @@ struct inference_cell {
     struct variant_recipe recipe;
     struct layout layout;
     enum activation activation;
+    struct kv_format kv;
     enum provider provider;
     enum isa isa;
     int batch, prompt, gen;

@@ -219,11 +219,12 @@ static int find_variant(struct inference_state *state, const char *key, struct l
     return 0;
 }
 
-static int open_engine(struct inference_state *state, const struct variant *variant, enum activation activation, enum provider provider,
-                       int batch, int positions, struct engine **engine, char *error, size_t error_size) {
+static int open_engine(struct inference_state *state, const struct variant *variant, enum activation activation, struct kv_format kv,
+                       enum provider provider, int batch, int positions, struct engine **engine, char *error, size_t error_size) {
     struct engine_options options = {
         .provider = provider,
         .activation = activation,
+        .kv = kv,
         .max_batch = batch,
         .max_context = positions,
         .bind = state->context->oversubscribed ? NULL : worker_bind,
@@ -266,7 +267,7 @@ int inference_prepare(void *opaque, const struct cell *cell, char *error, size_t
     if (!result)
         result = find_variant(state, key, state->model, &read.recipe, &state->variant, error, error_size);
     if (!result)
-        result = open_engine(state, state->variant, read.activation, read.provider, read.batch, read.prompt + read.gen, &state->engine,
+        result = open_engine(state, state->variant, read.activation, read.kv, read.provider, read.batch, read.prompt + read.gen, &state->engine,
                              error, error_size);
     size_t batch = (size_t)read.batch, gen = (size_t)read.gen;
     state->prompts = malloc(batch * (size_t)read.prompt * sizeof *state->prompts);
@@ -433,7 +434,7 @@ int inference_facts(void *opaque, struct record *facts, char *error, size_t erro
     double replicas = state->layout.data, batch = state->cell.batch, weights = (double)sums[0] / replicas;
     // A sequence's keys and values, up to the middle of what is generated.
     double positions = state->cell.prompt + state->cell.gen / 2.0;
-    double cache = 2.0 * config->layers * config->kv_heads * config->head_dim * sizeof(float) * positions;
+    double cache = config->layers * kv_cache_read_bytes(&state->cell.kv, config->kv_heads, config->head_dim, positions);
     double attention = 4.0 * config->layers * config->heads * config->head_dim * positions;
     record_real(facts, "sparsity", sums[1] ? (double)sums[2] / (double)sums[1] : 0);
     record_real(facts, "bits_per_weight", (double)memory.weight_bytes * 8 / (double)sums[0]);
@@ -458,13 +459,13 @@ int inference_facts(void *opaque, struct record *facts, char *error, size_t erro
 // ---------------------------------------------------------------------------------------------------------------------
 // Quality
 
-static int measure(struct inference_state *state, const struct variant *variant, enum activation activation, enum provider provider,
-                   struct quality_baseline **baseline_out, struct quality_result *result, char *error, size_t error_size) {
+static int measure(struct inference_state *state, const struct variant *variant, enum activation activation, struct kv_format kv,
+                   enum provider provider, struct quality_baseline **baseline_out, struct quality_result *result, char *error, size_t error_size) {
     const struct model_config *config = &state->model->model.config;
     int window = config->context < QUALITY_WINDOW ? config->context : QUALITY_WINDOW, batch = 4 * state->layout.data;
     struct quality_settings settings = {.window = window, .max_tokens = (int)settings_number(state->settings, "quality_tokens")};
     struct engine *engine = NULL;
-    int code = open_engine(state, variant, activation, provider, batch, window, &engine, error, error_size);
+    int code = open_engine(state, variant, activation, kv, provider, batch, window, &engine, error, error_size);
     if (!code)
         code = quality_measure(engine, state->model->ids, state->model->id_count, tokenizer_bos(state->model->model.tokenizer), &settings,
                                baseline_out ? NULL : state->model->baseline, baseline_out, result, error, error_size);
@@ -482,7 +483,7 @@ static int make_baseline(struct inference_state *state, char *error, size_t erro
         code = variant_create(&variant, &state->model->model, &recipe, &state->layout, state->context->rank, error, error_size);
     if (code)
         return code;
-    code = measure(state, variant, ACTIVATION_F32, PROVIDER_OWN, &state->model->baseline, &result, error, error_size);
+    code = measure(state, variant, ACTIVATION_F32, (struct kv_format){.type = KV_F32}, PROVIDER_OWN, &state->model->baseline, &result, error, error_size);
     variant_free(variant);
     return code;
 }
@@ -492,7 +493,7 @@ int inference_quality(void *opaque, struct record *facts, char *error, size_t er
     struct quality_result result;
     int code = state->model->baseline ? 0 : make_baseline(state, error, error_size);
     if (!code)
-        code = measure(state, state->variant, state->cell.activation, state->cell.provider, NULL, &result, error, error_size);
+        code = measure(state, state->variant, state->cell.activation, state->cell.kv, state->cell.provider, NULL, &result, error, error_size);
     if (code)
         return code;
     record_set(facts, "quality_tokens", "%d", result.tokens);

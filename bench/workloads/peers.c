@@ -236,7 +236,7 @@ static int summarize(const struct peers *peers, const struct own *own, const cha
     if (!code)
         code = stats_quantile(samples->peak, n, 0.5, &peak);
     if (!code)
-        engine_estimate(&peers->model.config, &recipe, &layout, 1, options->prompt, options->gen, &estimate);
+        engine_estimate(&peers->model.config, &recipe, &(struct kv_format){KV_F32, 0}, &layout, 1, options->prompt, options->gen, &estimate);
     for (int phase = 0; phase < PEER_PHASES && !code; phase++) {
         for (size_t i = 0; i < n; i++)
             ratios[i] = samples->ours[phase][i] / samples->theirs[phase][i];

@@ -332,7 +332,7 @@ static void test_formats(void **unused)
 
         // the plan's estimate of the same cell
         struct engine_estimate estimate;
-        engine_estimate(&model.config, &setup.variant->recipe, &setup.variant->layout, 1, PROMPT, CONTEXT - PROMPT, &estimate);
+        engine_estimate(&model.config, &setup.variant->recipe, &(struct kv_format){ KV_F32, 0 }, &setup.variant->layout, 1, PROMPT, CONTEXT - PROMPT, &estimate);
         const struct engine_memory memory = engine_memory_total(setup.engine);
         if (!(fabs(estimate.weight_bytes / (double)memory.weight_bytes - 1) <= 0.05))
             fail_msg("%s: %g bytes of weights were estimated, %zu are stored", what, estimate.weight_bytes, memory.weight_bytes);

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: MIT
+// From queries, keys and values to what attention says, through the cache. A thread either owns heads and needs nobody for them, or takes
+// items, where heads cannot be shared out evenly; in decode an item is a piece of a sequence's cache, so that one long sequence with
+// few heads keeps all threads busy. Pieces have the same length whatever the layout and the batch, and so has the result.
+#include "bench/model/engine_internal.h"
+
+enum { BLOCK_ROWS = 32, PIECE_POSITIONS = 256, WHOLE_PIECES = 3 };
+
+static int group_of(const struct engine *engine)
+{
+    return engine->variant->heads / engine->variant->kv_heads;
+}
+
+// Floats of the partial results of one row's query heads that share a key/value head.
+static size_t partial_floats(const struct engine *engine)
+{
+    return (size_t)group_of(engine) * attention_partial_floats(engine->config->head_dim);
+}
+
+size_t engine_thread_partials(const struct engine *engine)
+{
+    return WHOLE_PIECES * ATTENTION_PANEL * partial_floats(engine);
+}
+
+size_t engine_shared_partials(const struct engine *engine)
+{
+    return (size_t)engine->max_local * (size_t)engine->variant->kv_heads * (size_t)kv_cache_most_pieces(&engine->cache, PIECE_POSITIONS) *
+           partial_floats(engine);
+}
+
+// Bias, norm and rotation of one key/value head of one row and of the query heads that share it; then it is in the cache.
+static void store_row(struct engine *engine, const struct unit *unit, int layer, int row, int head)
+{
+    const size_t size = (size_t)engine->config->head_dim, group = (size_t)group_of(engine), first = (size_t)head * size;
+    const int position = unit_position(unit, row);
+    const bool windowed = engine->window_cosines != NULL && model_layer_windowed(engine->config, engine->variant->layers.begin + layer);
+    const size_t angles = (size_t)position * (size / 2);
+    float *k = engine->k + (size_t)row * (size_t)engine->variant->kv_heads * size + first;
+    float *v = engine->v + (size_t)row * (size_t)engine->variant->kv_heads * size + first;
+    float *q = engine->q + (size_t)row * (size_t)engine->variant->heads * size + first * group;
+    engine_finish_heads(engine, layer, (struct layout_range){ head, head + 1 }, q, k, v);
+    struct rope_call call = { .x = k, .cosines = (windowed ? engine->window_cosines : engine->cosines) + angles,
+                              .sines = (windowed ? engine->window_sines : engine->sines) + angles, .heads = 1,
+                              .head_dim = engine->config->head_dim, .interleaved = engine->config->rope_style == ROPE_INTERLEAVED };
+    engine->rope(&call);
+    call.x = q;
+    call.heads = (int)group;
+    engine->rope(&call);
+    kv_cache_store(&engine->cache, layer, unit->first + row / unit->length, head, position, k, v);
+}
+
+// A call for `rows` rows from `row` on, all of one sequence, over one key/value head; the caller adds a piece of the cache.
+static struct attention_call call_for(const struct engine *engine, int layer, int row, int rows, int head)
+{
+    const int size = engine->config->head_dim;
+    const size_t width = (size_t)engine->variant->heads * (size_t)size;
+    const size_t offset = (size_t)row * width + (size_t)(head * group_of(engine)) * (size_t)size;
+    const bool windowed = model_layer_windowed(engine->config, engine->variant->layers.begin + layer);
+    return (struct attention_call){ .q = engine->q + offset, .q_stride = width, .out = engine->attended + offset, .out_stride = width,
+                                    .rows = rows, .q_heads = group_of(engine), .head_dim = size, .scale = engine->attention_scale,
+                                    .window = windowed ? engine->config->window : 0, .cap = engine->config->attention_cap };
+}
+
+static void attend_piece(const struct engine *engine, struct attention_call call, const struct kv_piece *piece, float *partial)
+{
+    call.kv = piece->kv;
+    call.keys = piece->keys;
+    call.values = piece->values;
+    call.begin = piece->begin;
+    call.end = piece->end;
+    call.first_position = piece->first_position;
+    call.partial = partial;
+    (piece->kv == engine->cache.format.type ? engine->attention : engine->attention_recent)(&call);
+}
+
+static int first_seen(const struct attention_call *call, int position)
+{
+    return call->window > 0 && position >= call->window ? position - call->window + 1 : 0;
+}
+
+// Attention of rows [row, row + rows), all of one sequence, over one key/value head.
+static void attend(struct engine *engine, const struct team_member *self, const struct unit *unit, int layer, int row, int rows, int head)
+{
+    const struct attention_call call = call_for(engine, layer, row, rows, head);
+    const int position = unit_position(unit, row), lines = rows * call.q_heads;
+    struct kv_piece pieces[WHOLE_PIECES];
+    const int count = kv_cache_pieces(&engine->cache, layer, unit->first + row / unit->length, head, position, rows,
+                                      first_seen(&call, position), 0, 0, WHOLE_PIECES, pieces);
+    if (count == 1) {
+        attend_piece(engine, call, &pieces[0], NULL);
+        return;
+    }
+    float *partial = engine->spaces[self->thread].partial;
+    const size_t each = attention_partial_floats(call.head_dim), stride = (size_t)lines * each;
+    for (int i = 0; i < count; i++)
+        attend_piece(engine, call, &pieces[i], partial + (size_t)i * stride);
+    for (int line = 0; line < lines; line++)
+        attention_combine(partial + (size_t)line * each, count, stride, call.head_dim,
+                          call.out + (size_t)(line / call.q_heads) * call.out_stride + (size_t)(line % call.q_heads * call.head_dim));
+}
+
+// The end, in rows of a sequence, of the panel that row `begin` is in.
+static int panel_end(const struct unit *unit, int sequence, int begin)
+{
+    const int end = begin + ATTENTION_PANEL - unit_position(unit, sequence * unit->length + begin) % ATTENTION_PANEL;
+    return end < unit->length ? end : unit->length;
+}
+
+// One key/value head of one sequence, by one thread. A cache with a window forgets how its older positions were, so that a panel's queries are
+// answered before the next panel comes.
+static void attend_sequence(struct engine *engine, const struct team_member *self, const struct unit *unit, int layer, int sequence, int head)
+{
+    const bool by_panels = engine->cache.slots > 0;
+    for (int begin = 0, end; begin < unit->length; begin = end) {
+        end = by_panels ? panel_end(unit, sequence, begin) : unit->length;
+        for (int row = begin; row < end; row++)
+            store_row(engine, unit, layer, sequence * unit->length + row, head);
+        attend(engine, self, unit, layer, sequence * unit->length + begin, end - begin, head);
+    }
+}
+
+void engine_attend_heads(struct engine *engine, const struct team_member *self, const struct unit *unit, int layer, struct layout_range heads)
+{
+    for (int sequence = 0; sequence < unit->sequences; sequence++)
+        for (int head = heads.begin; head < heads.end; head++)
+            attend_sequence(engine, self, unit, layer, sequence, head);
+}
+
+// Decode: the pieces of all sequences' and heads' caches, then their joining.
+static void attend_pieces(struct engine *engine, struct team_member *self, const struct unit *unit, int layer)
+{
+    const int heads = engine->variant->kv_heads, most = kv_cache_most_pieces(&engine->cache, PIECE_POSITIONS);
+    const size_t each = attention_partial_floats(engine->config->head_dim), one = partial_floats(engine);
+    for (int item = self->thread; item < unit->sequences * heads * most; item += self->threads) {
+        const int which = item % most, head = item / most % heads, row = item / most / heads, position = unit_position(unit, row);
+        const struct attention_call call = call_for(engine, layer, row, 1, head);
+        struct kv_piece piece;
+        if (kv_cache_pieces(&engine->cache, layer, unit->first + row, head, position, 1, first_seen(&call, position), PIECE_POSITIONS, which,
+                            1, &piece) > which)
+            attend_piece(engine, call, &piece, engine->partials + (size_t)item * one);
+    }
+    team_barrier(self);
+    for (int item = self->thread; item < unit->sequences * heads; item += self->threads) {
+        const int head = item % heads, row = item / heads, position = unit_position(unit, row);
+        const struct attention_call call = call_for(engine, layer, row, 1, head);
+        const int count = kv_cache_pieces(&engine->cache, layer, unit->first + row, head, position, 1, first_seen(&call, position),
+                                          PIECE_POSITIONS, 0, 0, NULL);
+        for (int line = 0; line < call.q_heads; line++)
+            attention_combine(engine->partials + (size_t)item * (size_t)most * one + (size_t)line * each, count, one, call.head_dim,
+                              call.out + (size_t)(line * call.head_dim));
+    }
+}
+
+void engine_attend_items(struct engine *engine, struct team_member *self, const struct unit *unit, int layer)
+{
+    const int heads = engine->variant->kv_heads;
+    if (engine->cache.slots > 0 && unit->length > 1) {
+        for (int item = self->thread; item < unit->sequences * heads; item += self->threads)
+            attend_sequence(engine, self, unit, layer, item / heads, item % heads);
+        team_barrier(self);
+        return;
+    }
+    // whole panels, whose positions may share bytes
+    int item = 0;
+    for (int sequence = 0; sequence < unit->sequences; sequence++)
+        for (int begin = 0, end; begin < unit->length; begin = end) {
+            end = panel_end(unit, sequence, begin);
+            for (int head = 0; head < heads; head++, item++)
+                for (int row = begin; row < end && item % self->threads == self->thread; row++)
+                    store_row(engine, unit, layer, sequence * unit->length + row, head);
+        }
+    team_barrier(self);
+    if (unit->ahead != NULL) { // decode
+        attend_pieces(engine, self, unit, layer);
+        team_barrier(self);
+        return;
+    }
+    const int blocks = (unit->length + BLOCK_ROWS - 1) / BLOCK_ROWS;
+    for (item = self->thread; item < unit->sequences * blocks * heads; item += self->threads) {
+        const int head = item % heads, block = item / heads % blocks, sequence = item / heads / blocks;
+        const int begin = block * BLOCK_ROWS, left = unit->length - begin;
+        attend(engine, self, unit, layer, sequence * unit->length + begin, left < BLOCK_ROWS ? left : BLOCK_ROWS, head);
+    }
+    team_barrier(self);
+}

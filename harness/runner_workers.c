@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "harness/runner_state.h"
+#include "harness/sysfs.h"
 
 enum { START_SECONDS = 60 };
 
@@ -46,24 +47,6 @@ static json_t *worker_settings(const struct runner *runner, int worker) {
         json_object_set_new(object, "memory_budget", json_string(bytes));
     }
     return object;
-}
-
-// Kills by the kernel for want of memory, so far: in this process's cgroup, or on the whole machine where it has none.
-static long long out_of_memory_kills(void) {
-    static const char *const places[] = {"/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control", "/proc/vmstat"};
-    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
-        char line[128];
-        long long kills;
-        FILE *file = fopen(places[i], "re");
-        while (file && fgets(line, sizeof line, file))
-            if (sscanf(line, "oom_kill %lld", &kills) == 1) {
-                fclose(file);
-                return kills;
-            }
-        if (file)
-            fclose(file);
-    }
-    return 0;
 }
 
 int runner_workers_create(struct runner *runner) {
@@ -161,7 +144,7 @@ static int await(struct runner *runner, struct worker_handle *worker, double sec
 }
 
 // What became of a worker that did not answer, as the cell's status.
-static void blame(struct worker_handle *worker, int code, double seconds, long long kills_before,
+static void blame(struct worker_handle *worker, int code, double seconds, double kills_before,
                   enum cell_status *status, char *reason, size_t reason_size) {
     char fate[120];
     if (code == -ETIMEDOUT) {
@@ -176,7 +159,7 @@ static void blame(struct worker_handle *worker, int code, double seconds, long l
     child_fate(&worker->child, fate, sizeof fate);
     bool killed = was_ended && ((WIFSIGNALED(worker->child.wait_status) && WTERMSIG(worker->child.wait_status) == SIGKILL) ||
                                 worker->ranks > 1);
-    if (killed && out_of_memory_kills() > kills_before) {
+    if (killed && cgroup_out_of_memory_kills("") > kills_before) {
         snprintf(reason, reason_size, "the kernel killed its worker for want of memory");
         *status = CELL_OOM;
         return;
@@ -231,7 +214,7 @@ static int start_worker(struct runner *runner, struct worker_handle *worker, enu
                   worker->threads, "oversubscribe", !strcmp(settings_text(settings, "oversubscribe"), "yes"), "seconds",
                   runner->time_before + runner_now() - runner->started, "settings", worker_settings(runner, (int)(worker - runner->workers)));
     json_t *reply = NULL;
-    long long kills = out_of_memory_kills();
+    double kills = cgroup_out_of_memory_kills("");
     char *line = json_dumps(command, JSON_COMPACT), label[80];
     json_decref(command);
     snprintf(label, sizeof label, "starting %s", worker->layout);
@@ -254,7 +237,7 @@ static int start_worker(struct runner *runner, struct worker_handle *worker, enu
 int runner_ask(struct runner *runner, int index, json_t *command, double seconds, const char *label, json_t **reply,
                enum cell_status *status, char *reason, size_t reason_size) {
     struct worker_handle *worker = &runner->workers[index];
-    long long kills = out_of_memory_kills();
+    double kills = cgroup_out_of_memory_kills("");
     *reply = NULL;
     *status = CELL_OK;
     if (!worker->running) {

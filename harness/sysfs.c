@@ -362,3 +362,22 @@ double cgroup_throttled_seconds(const char *root)
     walk_groups(root, "cpu", visit_throttled, &seconds);
     return seconds;
 }
+
+static void visit_kills(const char *root, const char *folder, void *context)
+{
+    char path[PATH_MAX];
+    double *kills = context;
+    // Of the process's own group, which comes first; version 2 counts those below with it.
+    if (isnan(*kills))
+        *kills = sysfs_keyed_number(root, in_folder(path, sizeof path, folder, "memory.events"), "oom_kill");
+    if (isnan(*kills))
+        *kills = sysfs_keyed_number(root, in_folder(path, sizeof path, folder, "memory.oom_control"), "oom_kill");
+}
+
+double cgroup_out_of_memory_kills(const char *root)
+{
+    double unified = NAN, memory = NAN, machine = sysfs_keyed_number(root, "/proc/vmstat", "oom_kill");
+    walk_groups(root, "", visit_kills, &unified);
+    walk_groups(root, "memory", visit_kills, &memory);
+    return (isnan(unified) ? 0 : unified) + (isnan(memory) ? 0 : memory) + (isnan(machine) ? 0 : machine);
+}

@@ -27,5 +27,8 @@ double cgroup_cpu_quota(const char *root, char *source, size_t source_size);
 double cgroup_memory_limit(const char *root, double *left);
 // Seconds for which the quota has stopped this process's groups so far (cpu.stat); NAN when not told.
 double cgroup_throttled_seconds(const char *root);
+// A count that grows when the kernel kills a process for want of memory: in this process's group (memory.events, memory.oom_control),
+// or, since a launcher may put workers into another one, anywhere on the machine (/proc/vmstat). 0 where nothing is told.
+double cgroup_out_of_memory_kills(const char *root);
 
 #endif

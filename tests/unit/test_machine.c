@@ -244,6 +244,11 @@ static void test_cgroup_v1(void **state) {
     fake_tree_file("/sys/fs/cgroup/memory/memory.usage_in_bytes", "700000\n");
     fake_tree_file("/sys/fs/cgroup/memory/memory.stat", "cache 1\ntotal_inactive_file 200000\n");
     assert_true(cgroup_memory_limit(root, &left) == 1000000);
+    assert_true(cgroup_out_of_memory_kills(root) == 0);
+    fake_tree_file("/sys/fs/cgroup/memory/memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n");
+    assert_true(cgroup_out_of_memory_kills(root) == 2);
+    fake_tree_file("/proc/vmstat", "pgfault 12\noom_kill 3\n"); // of the whole machine, beside the group's own
+    assert_true(cgroup_out_of_memory_kills(root) == 5);
     assert_true(left == 500000);
     fake_tree_file("/proc/meminfo", "MemAvailable:    8192 kB\n");
     assert_true(machine_memory_available(root) == 500000);
@@ -265,6 +270,9 @@ static void test_cgroup_v2(void **state) {
     fake_tree_file("/sys/fs/cgroup/system.slice/memory.current", "5000\n");
     double left;
     assert_true(cgroup_memory_limit(root, &left) == 3000);
+    fake_tree_file("/sys/fs/cgroup/system.slice/memory.events", "oom 9\noom_kill 9\n"); // the group above has other members
+    fake_tree_file("/sys/fs/cgroup/system.slice/job.scope/memory.events", "low 0\noom 1\noom_kill 1\noom_group_kill 0\n");
+    assert_true(cgroup_out_of_memory_kills(root) == 1);
     assert_true(left == 0); // over its limit is nothing left, not less
     // A namespace whose root is not ours.
     fake_tree_file("/proc/self/cgroup", "0::/../../elsewhere\n");

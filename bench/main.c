@@ -17,6 +17,8 @@ static const struct command commands[] = {
     {"eval", "MODEL [--text FILE] [--format W] [--prune W] [--json]", "say how good a model is, and what compression costs it",
      command_eval},
     {"generate", "MODEL -p TEXT [-n TOKENS] [--format W] [--layout W]", "continue a text", command_generate},
+    {"export-model", "MODEL -o FILE.gguf [--format W] [--prune W] [--type T]", "write a pruned or quantized model as GGUF",
+     command_export_model},
     {"kernels", "[--list | --check | --bench] [--filter GLOB] [--csv F]", "list, check or time single kernels", command_kernels},
     {"peers", "[--llama-bench PATH] [--threads LIST] [--json]", "time OpenBLAS, oneDNN and llama.cpp beside ours", command_peers},
     {"roof", "[--threads N] [--json]", "measure what the machine could do at best", command_roof},
@@ -30,7 +32,7 @@ static void print_help(FILE *out) {
                  "\nusage: llmsweep COMMAND [arguments]     (llmsweep COMMAND --help says more)\n\n",
             LLMSWEEP_VERSION);
     for (size_t i = 0; i < COMMANDS; i++)
-        fprintf(out, "  %-10s %s\n  %-10s   %s\n", commands[i].name, commands[i].help, "", commands[i].arguments);
+        fprintf(out, "  %-12s %s\n  %-12s   %s\n", commands[i].name, commands[i].help, "", commands[i].arguments);
     fprintf(out, "\nexample: llmsweep run bench/specs/default.ini --report\n"
                  "exit codes: 0 done, 1 a verdict against you, 2 wrong usage or input, 3 the harness itself failed\n");
 }

@@ -98,6 +98,7 @@ static void read_key(struct cursor *c, struct gguf_key *key)
     }
     key->value = c->at;
     skip_values(c, key->element_type, key->count);
+    key->bytes = (size_t)(c->at - key->value);
 }
 
 // What files hold that we do not read, so that a message can say what it is.

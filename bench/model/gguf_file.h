@@ -35,6 +35,7 @@ struct gguf_key {
     uint32_t element_type; // of an array
     uint64_t count;        // of an array; otherwise 1
     const uint8_t *value;  // first byte of the value, or of the array's first element; unaligned
+    size_t bytes;          // of the value, or of all elements
 };
 
 struct gguf_tensor {

@@ -7,230 +7,170 @@
 #include <unistd.h>
 
 #include "bench/model/gguf.h"
-#include "bench/model/gguf_file.h"
 #include "bench/model/gguf_names.h"
-#include "bench/model/half.h"
+#include "bench/model/gguf_put.h"
 #include "bench/model/model.h"
-#include "bench/model/tokenizer.h"
+#include "bench/model/variant.h"
 
-enum { ALIGNMENT = 32 };
+enum { ROWS_AT_ONCE = 256 };
 
-// Integers go out as they lie in memory: little-endian, as everything that this program runs on.
-static void put(FILE *out, const void *bytes, size_t count)
-{
-    fwrite(bytes, 1, count, out); // errors stick to the stream and are asked for once, at the end
-}
-
-static void put_u32(FILE *out, uint32_t value)
-{
-    put(out, &value, sizeof value);
-}
-
-static void put_u64(FILE *out, uint64_t value)
-{
-    put(out, &value, sizeof value);
-}
-
-static void put_text(FILE *out, const char *text, size_t bytes)
-{
-    put_u64(out, bytes);
-    put(out, text, bytes);
-}
-
-// The keys section is written through these, which also count the keys.
-struct keys {
-    FILE *out;
-    uint64_t count;
+// What is written, and what the file says of it.
+struct job {
+    const struct gguf_contents *contents;
+    struct model_config config; // of the file: the output matrix is not the embedding any more once it was quantized
 };
-
-static void key(struct keys *k, const char *name, enum gguf_value_type type)
-{
-    put_text(k->out, name, strlen(name));
-    put_u32(k->out, type);
-    k->count++;
-}
-
-static void key_text(struct keys *k, const char *name, const char *value)
-{
-    key(k, name, GGUF_VALUE_STRING);
-    put_text(k->out, value, strlen(value));
-}
-
-static void key_u32(struct keys *k, const char *name, int value)
-{
-    key(k, name, GGUF_VALUE_UINT32);
-    put_u32(k->out, (uint32_t)value);
-}
-
-static void key_f32(struct keys *k, const char *name, float value)
-{
-    key(k, name, GGUF_VALUE_FLOAT32);
-    put(k->out, &value, sizeof value);
-}
-
-static void key_bool(struct keys *k, const char *name, bool value)
-{
-    const uint8_t byte = value;
-    key(k, name, GGUF_VALUE_BOOL);
-    put(k->out, &byte, 1);
-}
-
-static void key_array(struct keys *k, const char *name, enum gguf_value_type type, uint64_t count)
-{
-    key(k, name, GGUF_VALUE_ARRAY);
-    put_u32(k->out, type);
-    put_u64(k->out, count);
-}
-
-static int put_vocabulary(struct keys *k, const struct tokenizer *tokenizer)
-{
-    const int vocab = tokenizer_vocab(tokenizer), merges = tokenizer_merges(tokenizer);
-    const bool bytes = tokenizer_kind(tokenizer) == TOKENIZER_BYTES;
-    char *text = malloc(2 * tokenizer_shown_bytes(tokenizer) + 1); // two tokens and the space between
-    if (!text)
-        return -ENOMEM;
-    key_text(k, "tokenizer.ggml.model", bytes ? "gpt2" : "llama");
-    key_text(k, "tokenizer.ggml.pre", tokenizer_pattern_name(tokenizer));
-    key_array(k, "tokenizer.ggml.tokens", GGUF_VALUE_STRING, (uint64_t)vocab);
-    for (int i = 0; i < vocab; i++)
-        put_text(k->out, text, tokenizer_show(tokenizer, i, text));
-    key_array(k, "tokenizer.ggml.token_type", GGUF_VALUE_INT32, (uint64_t)vocab);
-    for (int i = 0; i < vocab; i++)
-        put_u32(k->out, (uint32_t)tokenizer_type(tokenizer, i));
-    if (bytes) {
-        key_array(k, "tokenizer.ggml.merges", GGUF_VALUE_STRING, (uint64_t)merges);
-        for (int i = 0; i < merges; i++) {
-            int left, right;
-            tokenizer_merge(tokenizer, i, &left, &right);
-            size_t length = tokenizer_show(tokenizer, left, text);
-            text[length++] = ' ';
-            length += tokenizer_show(tokenizer, right, text + length);
-            put_text(k->out, text, length);
-        }
-    } else {
-        key_array(k, "tokenizer.ggml.scores", GGUF_VALUE_FLOAT32, (uint64_t)vocab);
-        for (int i = 0; i < vocab; i++) {
-            const float score = tokenizer_score(tokenizer, i);
-            put(k->out, &score, sizeof score);
-        }
-        key_bool(k, "tokenizer.ggml.add_space_prefix", tokenizer_space_prefix(tokenizer) != SPACE_PREFIX_NONE);
-    }
-    free(text);
-    if (tokenizer_bos_id(tokenizer) >= 0)
-        key_u32(k, "tokenizer.ggml.bos_token_id", tokenizer_bos_id(tokenizer));
-    if (tokenizer_eos(tokenizer) >= 0)
-        key_u32(k, "tokenizer.ggml.eos_token_id", tokenizer_eos(tokenizer));
-    if (tokenizer_unknown(tokenizer) >= 0)
-        key_u32(k, "tokenizer.ggml.unknown_token_id", tokenizer_unknown(tokenizer));
-    key_bool(k, "tokenizer.ggml.add_bos_token", tokenizer_bos(tokenizer) >= 0);
-    key_bool(k, "tokenizer.ggml.add_eos_token", tokenizer_add_eos(tokenizer));
-    if (tokenizer_chat_template(tokenizer))
-        key_text(k, "tokenizer.chat_template", tokenizer_chat_template(tokenizer));
-    return 0;
-}
-
-static int put_keys(struct keys *k, const struct model *model, enum tensor_type type)
-{
-    const struct model_config *c = &model->config;
-    key_text(k, "general.architecture", "llama");
-    key_text(k, "general.name", c->name);
-    key_u32(k, "general.alignment", ALIGNMENT);
-    key_u32(k, "general.file_type", type == TENSOR_F16 ? 1 : 0); // ggml's "mostly F16" and "all F32"
-    key_u32(k, "llama.vocab_size", c->vocab);
-    key_u32(k, "llama.context_length", c->context);
-    key_u32(k, "llama.embedding_length", c->d_model);
-    key_u32(k, "llama.block_count", c->layers);
-    key_u32(k, "llama.feed_forward_length", c->ffn);
-    key_u32(k, "llama.attention.head_count", c->heads);
-    key_u32(k, "llama.attention.head_count_kv", c->kv_heads);
-    key_u32(k, "llama.attention.key_length", c->head_dim);
-    key_u32(k, "llama.attention.value_length", c->head_dim);
-    key_f32(k, "llama.attention.layer_norm_rms_epsilon", c->norm_eps);
-    key_u32(k, "llama.rope.dimension_count", c->head_dim);
-    key_f32(k, "llama.rope.freq_base", c->rope_theta);
-    if (model->tokenizer)
-        return put_vocabulary(k, model->tokenizer);
-    key_text(k, "tokenizer.ggml.model", "no_vocab"); // other programs refuse a file that says nothing of it
-    return 0;
-}
 
 static size_t elements(const struct gguf_weight *w)
 {
     return (size_t)w->in * (size_t)(w->out ? w->out : 1);
 }
 
-static enum tensor_type stored_type(const struct gguf_weight *w, enum tensor_type type)
+static bool in_blocks(const struct gguf_weight *w)
 {
-    return w->out ? type : TENSOR_F32; // vectors are few, and other programs expect them in F32
+    return w->layer >= 0;
+}
+
+static enum tensor_type stored_type(const struct job *job, const struct gguf_weight *w)
+{
+    const enum tensor_type type = job->contents->type;
+    if (!w->out)
+        return TENSOR_F32; // vectors are few, and other programs expect them in F32
+    return type == TENSOR_Q4_0 && !in_blocks(w) ? TENSOR_Q8_0 : type;
+}
+
+static uint64_t stored_bytes(const struct job *job, const struct gguf_weight *w)
+{
+    const enum tensor_type type = stored_type(job, w);
+    return elements(w) / (size_t)tensor_block_weights(type) * tensor_block_bytes(type);
 }
 
 static uint64_t padded(uint64_t bytes)
 {
-    return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    return (bytes + GGUF_ALIGNMENT - 1) / GGUF_ALIGNMENT * GGUF_ALIGNMENT;
 }
 
 static void put_padding(FILE *out, uint64_t written)
 {
-    static const char zeros[ALIGNMENT];
-    put(out, zeros, padded(written) - written);
+    static const char zeros[GGUF_ALIGNMENT];
+    gguf_put(out, zeros, padded(written) - written);
 }
 
-static uint64_t stored_bytes(const struct gguf_weight *w, enum tensor_type type)
-{
-    return elements(w) * (stored_type(w, type) == TENSOR_F32 ? 4 : 2);
-}
-
-static void put_tensor_list(FILE *out, const struct model_config *config, enum tensor_type type)
+static void put_tensor_list(FILE *out, const struct job *job)
 {
     uint64_t offset = 0;
-    for (int i = 0; i < gguf_weight_count(config); i++) {
-        const struct gguf_weight w = gguf_weight_at(config, i);
-        put_text(out, w.name, strlen(w.name));
-        put_u32(out, w.out ? 2 : 1);
-        put_u64(out, (uint64_t)w.in);
+    for (int i = 0, count = gguf_weight_count(&job->config); i < count; i++) {
+        const struct gguf_weight w = gguf_weight_at(&job->config, i);
+        gguf_put_text(out, w.name, strlen(w.name));
+        gguf_put_u32(out, w.out ? 2 : 1);
+        gguf_put_u64(out, (uint64_t)w.in);
         if (w.out)
-            put_u64(out, (uint64_t)w.out);
-        put_u32(out, stored_type(&w, type));
-        put_u64(out, offset);
-        offset += padded(stored_bytes(&w, type));
+            gguf_put_u64(out, (uint64_t)w.out);
+        gguf_put_u32(out, stored_type(job, &w));
+        gguf_put_u64(out, offset);
+        offset += padded(stored_bytes(job, &w));
     }
 }
 
-static void put_tensors(FILE *out, const struct model *model, enum tensor_type type)
+// GGUF's "llama" rotates the pairs (2i, 2i+1) where the hub's rotates (i, i + head_dim/2): the rows of its q and k change places.
+static int source_row(const struct model_config *config, const struct gguf_weight *w, int row)
 {
-    for (int i = 0; i < gguf_weight_count(&model->config); i++) {
-        const struct gguf_weight w = gguf_weight_at(&model->config, i);
-        const float *values = model->storage + w.offset;
-        if (stored_type(&w, type) == TENSOR_F32)
-            put(out, values, elements(&w) * sizeof *values);
-        for (size_t k = 0; k < elements(&w) && stored_type(&w, type) == TENSOR_F16; k++) {
-            const uint16_t half = float_to_half(values[k]);
-            put(out, &half, sizeof half);
-        }
-        put_padding(out, stored_bytes(&w, type));
-    }
+    const int size = config->head_dim;
+    const bool rotated = w->matrix == LAYER_Q || w->matrix == LAYER_K || w->member == offsetof(struct layer_weights, q_bias) ||
+                         w->member == offsetof(struct layer_weights, k_bias);
+    if (config->architecture != ARCHITECTURE_LLAMA || config->rope_style == ROPE_INTERLEAVED || !in_blocks(w) || !rotated)
+        return row;
+    return row / size * size + row % 2 * (size / 2) + row % size / 2;
 }
 
-static int write_file(FILE *out, const struct model *model, enum tensor_type type)
+// Where a matrix's f32 rows come from; *unpacked, which the caller frees, holds them where the variant has the matrix.
+static int find_rows(const struct job *job, const struct gguf_weight *w, struct tensor *rows, float **unpacked)
+{
+    const struct model *model = job->contents->model;
+    const struct variant *variant = job->contents->variant;
+    const struct packed_matrix *packed = NULL;
+    *unpacked = NULL;
+    if (w->matrix >= 0) {
+        *rows = model_matrix(model, w->layer, (enum layer_matrix)w->matrix);
+        packed = variant ? variant->matrix[w->layer][w->matrix] : NULL;
+    } else if (w->member == offsetof(struct model, embedding)) {
+        *rows = model_embedding(model);
+    } else {
+        *rows = model_output(model);
+        packed = variant ? variant->output : NULL;
+    }
+    if (!packed)
+        return 0;
+    *unpacked = malloc(elements(w) * sizeof(float));
+    if (!*unpacked)
+        return -ENOMEM;
+    packed_unpack(packed, *unpacked);
+    *rows = (struct tensor){*unpacked, TENSOR_F32, w->out, w->in, false};
+    return 0;
+}
+
+static int put_matrix(FILE *out, const struct job *job, const struct gguf_weight *w)
+{
+    const enum tensor_type type = stored_type(job, w);
+    const size_t columns = (size_t)w->in, row_bytes = columns / (size_t)tensor_block_weights(type) * tensor_block_bytes(type);
+    struct tensor rows;
+    float *unpacked = NULL, *values = malloc(ROWS_AT_ONCE * columns * sizeof *values);
+    uint8_t *blocks = malloc(ROWS_AT_ONCE * row_bytes);
+    const int rc = values && blocks ? find_rows(job, w, &rows, &unpacked) : -ENOMEM;
+    for (int first = 0; !rc && first < w->out; first += ROWS_AT_ONCE) {
+        const int count = w->out - first < ROWS_AT_ONCE ? w->out - first : ROWS_AT_ONCE;
+#pragma omp parallel for
+        for (int i = 0; i < count; i++) {
+            float *row = values + (size_t)i * columns;
+            tensor_read_rows(&rows, source_row(&job->config, w, first + i), 1, row);
+            tensor_encode(type, row, columns, blocks + (size_t)i * row_bytes);
+        }
+        gguf_put(out, blocks, (size_t)count * row_bytes);
+        if (in_blocks(w) || w->member != offsetof(struct model, embedding))
+            tensor_release_rows(&rows, first, count);
+    }
+    free(unpacked);
+    free(values);
+    free(blocks);
+    return rc;
+}
+
+static int put_tensors(FILE *out, const struct job *job)
+{
+    int rc = 0;
+    for (int i = 0, count = gguf_weight_count(&job->config); i < count && !rc; i++) {
+        const struct gguf_weight w = gguf_weight_at(&job->config, i);
+        if (w.out) {
+            rc = put_matrix(out, job, &w);
+        } else {
+            const float *values = *gguf_weight_pointer((struct model *)job->contents->model, &w);
+            for (int k = 0; k < w.in; k++)
+                gguf_put(out, &values[source_row(&job->config, &w, k)], sizeof *values);
+        }
+        put_padding(out, stored_bytes(job, &w));
+    }
+    return rc;
+}
+
+static int write_file(FILE *out, const struct job *job)
 {
     char *text = NULL;
     size_t bytes = 0;
+    uint64_t keys;
     FILE *memory = open_memstream(&text, &bytes); // the number of keys stands before them
     if (!memory)
         return -ENOMEM;
-    struct keys keys = {.out = memory};
-    int rc = put_keys(&keys, model, type);
+    int rc = gguf_put_keys(memory, &keys, job->contents->model, job->contents->source, job->contents->type);
     if (fclose(memory) && !rc)
         rc = -ENOMEM;
     if (!rc) {
-        put(out, "GGUF", 4);
-        put_u32(out, 3);
-        put_u64(out, (uint64_t)gguf_weight_count(&model->config));
-        put_u64(out, keys.count);
-        put(out, text, bytes);
-        put_tensor_list(out, &model->config, type);
+        gguf_put(out, "GGUF", 4);
+        gguf_put_u32(out, 3);
+        gguf_put_u64(out, (uint64_t)gguf_weight_count(&job->config));
+        gguf_put_u64(out, keys);
+        gguf_put(out, text, bytes);
+        put_tensor_list(out, job);
         put_padding(out, (uint64_t)ftello(out));
-        put_tensors(out, model, type);
+        rc = put_tensors(out, job);
     }
     free(text);
     errno = 0;
@@ -239,20 +179,45 @@ static int write_file(FILE *out, const struct model *model, enum tensor_type typ
     return rc;
 }
 
-int gguf_write_model(const char *path, const struct model *model, enum tensor_type type, char *error, size_t error_size)
+static int check_contents(const struct job *job, const char *path, char *error, size_t error_size)
 {
-    if (model->config.rope_style != ROPE_INTERLEAVED || (type != TENSOR_F32 && type != TENSOR_F16)) {
-        snprintf(error, error_size, "%s: only models with interleaved rotary positions are written, as F32 or F16",
-                 path);
+    const enum tensor_type type = job->contents->type;
+    if (type != TENSOR_F32 && type != TENSOR_F16 && type != TENSOR_Q8_0 && type != TENSOR_Q4_0) {
+        snprintf(error, error_size, "%s: weights are written as F32, F16, Q8_0 or Q4_0, not as %s", path, tensor_type_name(type));
         return -ENOTSUP;
     }
+    for (int i = 0, count = gguf_weight_count(&job->config); i < count; i++) {
+        const struct gguf_weight w = gguf_weight_at(&job->config, i);
+        if (w.in % tensor_block_weights(stored_type(job, &w))) {
+            snprintf(error, error_size, "%s: rows of %d weights (%s) are no whole number of %s blocks: use f16 or f32", path, w.in, w.name,
+                     tensor_type_name(type));
+            return -EINVAL;
+        }
+    }
+    if (job->config.architecture != ARCHITECTURE_LLAMA && job->config.rope_style == ROPE_INTERLEAVED) {
+        snprintf(error, error_size, "%s: a model of architecture %s with interleaved rotary positions cannot be written", path,
+                 model_architecture_name(job->config.architecture));
+        return -ENOTSUP;
+    }
+    return 0;
+}
+
+int gguf_write(const char *path, const struct gguf_contents *contents, char *error, size_t error_size)
+{
+    struct job job = {.contents = contents, .config = contents->model->config};
+    const struct variant *variant = contents->variant;
+    if (variant && packed_format(variant->output)->type != WEIGHT_F32)
+        job.config.tied_embeddings = false;
     char aside[4096];
+    int rc = check_contents(&job, path, error, error_size);
+    if (rc)
+        return rc;
     if (snprintf(aside, sizeof aside, "%s.new", path) >= (int)sizeof aside) {
         snprintf(error, error_size, "%.200s…: the path is too long", path);
         return -ENAMETOOLONG;
     }
     FILE *out = fopen(aside, "wb");
-    int rc = out ? write_file(out, model, type) : -errno;
+    rc = out ? write_file(out, &job) : -errno;
     if (out && fclose(out) && !rc)
         rc = -errno;
     if (!rc && rename(aside, path))
@@ -263,4 +228,9 @@ int gguf_write_model(const char *path, const struct model *model, enum tensor_ty
             unlink(aside);
     }
     return rc;
+}
+
+int gguf_write_model(const char *path, const struct model *model, enum tensor_type type, char *error, size_t error_size)
+{
+    return gguf_write(path, &(struct gguf_contents){.model = model, .type = type}, error, error_size);
 }

@@ -51,7 +51,7 @@ void tensor_release_rows(const struct tensor *tensor, int first, int count);
 
 // Blocks of `weights` weights to f32 and back; weights is a multiple of the block.
 void tensor_decode(uint32_t type, const void *blocks, size_t weights, float *out);
-// Types F32, F16, Q8_0, Q4_0 only: as ggml's reference rounds them, so that its programs see the file that its own tools would write.
+// Types F32, F16, Q8_0, Q4_0 only: as ggml's reference rounds them, but for values that are codes −7 … 7 of one scale and stay so in Q4_0.
 // -ENOTSUP for others.
 int tensor_encode(uint32_t type, const float *values, size_t weights, void *blocks);
 

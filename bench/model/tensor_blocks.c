@@ -179,6 +179,17 @@ void block_encode_q8_0(const float *values, uint8_t *block)
         block[2 + i] = (uint8_t)(int8_t)roundf(values[i] * inverse);
 }
 
+// The scale of values that are already codes −7 … 7 of one scale, as q4g32 leaves them; 0 if they are not.
+static float symmetric_scale(const float *values, float largest)
+{
+    const float scale = half_to_float(float_to_half(largest / 7));
+    for (int i = 0; i < 32; i++) {
+        if (!(roundf(values[i] / scale) * scale == values[i]))
+            return 0;
+    }
+    return scale;
+}
+
 void block_encode_q4_0(const float *values, uint8_t *block)
 {
     float largest = 0, extreme = 0; // the value of the largest magnitude, with its sign, becomes code 0 = −8
@@ -188,7 +199,8 @@ void block_encode_q4_0(const float *values, uint8_t *block)
             extreme = values[i];
         }
     }
-    const float scale = extreme / -8, inverse = scale != 0 ? 1 / scale : 0;
+    const float kept = largest > 0 ? symmetric_scale(values, largest) : 0, scale = kept > 0 ? kept : extreme / -8;
+    const float inverse = scale != 0 ? 1 / scale : 0;
     const uint16_t half = float_to_half(scale);
     memcpy(block, &half, sizeof half);
     for (int i = 0; i < 16; i++) {

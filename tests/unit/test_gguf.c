@@ -333,8 +333,9 @@ static void unreadable_places_are_named(void **state)
     assert_true(gguf_write_model("/nonexistent/model.gguf", &model, TENSOR_F16, error, sizeof error) < 0);
     assert_non_null(strstr(error, "/nonexistent/model.gguf"));
     assert_true(gguf_write_model("/dev/full/x", &model, TENSOR_F16, error, sizeof error) < 0);
-    model.config.rope_style = ROPE_HALVES; // would be another model for those who read it
-    assert_true(gguf_write_model(path, &model, TENSOR_F16, error, sizeof error) < 0);
+    assert_int_equal(gguf_write_model(path, &model, TENSOR_Q4_K, error, sizeof error), -ENOTSUP);
+    assert_int_equal(gguf_write_model(path, &model, TENSOR_Q8_0, error, sizeof error), -EINVAL); // rows of 16
+    assert_non_null(strstr(error, "Q8_0 blocks"));
     model_free(&model);
 }
 

@@ -11,8 +11,7 @@
 #include "kernels/linear/linear_op.h"
 
 static const char *const formats[] = {"f32", "bf16"};
-static const char *const matrices[] = {"2048x5632", "4096x4096"};
-static const int tokens[] = {1, 32, 512};
+static const char *const problems[] = {"2048x5632 m1", "2048x5632 m32", "2048x5632 m512", "4096x4096 m512"};
 #define COUNT(list) ((int)(sizeof(list) / sizeof(*(list))))
 
 struct contest {
@@ -101,7 +100,7 @@ int peers_libraries(const struct peers_request *request, struct kernel_bench_opt
     char error[512] = "";
     options.visits = request->pairs;
     options.sampler.max_time = 0.03 * request->pairs;
-    options.sampler.ci = 1e-6; // every visit is needed: the stop is their number
+    options.all_visits = true;
     if (request->json == NULL)
         printf("%-22s %-4s %2s  %-26s %-9s %9s %9s %7s %-13s %7s %6s\n", "kernels", "", "t", "ours", "theirs", "GOP/s", "GOP/s", "ratio",
                " 95%", "of roof", "theirs");
@@ -112,12 +111,11 @@ int peers_libraries(const struct peers_request *request, struct kernel_bench_opt
             return complain(error);
         int status = 0;
         for (int f = 0; f < COUNT(formats); f++)
-            for (int m = 0; m < COUNT(matrices); m++)
-                for (int i = 0; i < COUNT(tokens) && status == 0; i++) {
-                    char shape[64];
-                    snprintf(shape, sizeof(shape), "%s %s m%d", formats[f], matrices[m], tokens[i]);
-                    status = compete(request, bencher, formats[f], shape, options.threads, error, sizeof(error));
-                }
+            for (int i = 0; i < COUNT(problems) && status == 0; i++) {
+                char shape[64];
+                snprintf(shape, sizeof(shape), "%s %s", formats[f], problems[i]);
+                status = compete(request, bencher, formats[f], shape, options.threads, error, sizeof(error));
+            }
         kernel_bencher_close(bencher);
         if (status != 0)
             return complain(error);

@@ -224,6 +224,11 @@ static int prepare_sampler(struct kernel_bench *bench, char *error, size_t error
         sampler.max_warmup = 1;
     const double limit = fmin(ceil(sampler.max_time / visits / sample), ceil((double)sampler.max_samples / visits));
     bench->visit_samples = (size_t)fmax(limit, LEAST_VISIT_SAMPLES);
+    if (bench->bencher->options.all_visits) {
+        sampler.max_time = 1e6;
+        sampler.max_samples = bench->visit_samples * (size_t)visits + 1;
+        sampler.ci = 1e-9;
+    }
     return sampler_init(&bench->sampler, &sampler, error, error_size);
 }
 

@@ -22,6 +22,7 @@ struct kernel_bench_options {
     uint64_t memory_bytes; // free: a cold problem may take half
     uint64_t seed;
     int visits;          // in each of which first the roof is measured, then the kernel is sampled; 3
+    bool all_visits;     // make every visit, however narrow the interval is, and whatever time it takes
     double roof_seconds; // for a figure of the roof, a visit; 0.02
     struct sampler_options sampler;
     void (*bind)(int thread, void *context); // called once by every thread; NULL = leave them

@@ -25,7 +25,8 @@ static void test_speeds_by_name(void **state) {
     (void)state;
     struct peer_speeds speeds;
     const char *text = "loading [model]\n[\n {\"avg_ts\": 40.5, \"n_gen\": 64, \"other\": [1, 2], \"n_prompt\": 0, \"build_commit\": \"abc\","
-                       " \"build_number\": 7},\n {\"n_prompt\": 512, \"n_gen\": 0, \"avg_ts\": 1000.25, \"build_number\": \"7\", \"build_commit\": \"abc\"}\n]\n";
+                       " \"build_number\": 7},\n {\"n_prompt\": 512, \"n_gen\": 0, \"avg_ts\": 1000.25, \"build_number\": \"7\", \"build_commit\": \"abc\"},\n"
+                       " {\"n_prompt\": 512, \"n_gen\": 64, \"avg_ts\": 300, \"build_number\": 7, \"build_commit\": \"abc\"}\n]\n";
     assert_int_equal(peer_speeds_parse(text, &speeds, error, sizeof error), 0);
     CLOSE(speeds.prefill, 1000.25);
     CLOSE(speeds.decode, 40.5);

@@ -227,6 +227,7 @@ static int prepare_sampler(struct kernel_bench *bench, char *error, size_t error
     if (bench->bencher->options.all_visits) {
         sampler.max_time = 1e6;
         sampler.max_samples = bench->visit_samples * (size_t)visits + 1;
+        sampler.min_samples = 1;
         sampler.ci = 1e-9;
     }
     return sampler_init(&bench->sampler, &sampler, error, error_size);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // What the linear kernels share: how they cut their work, and their scratch.
 //
-// Tokens are taken in passes of at most LINEAR_PASS, so that the scratch stays within a second-level cache however long the prompt; a
-// pass in blocks of at most LINEAR_BLOCK tokens whose sums stay in registers.
+// Tokens are taken in passes of at most LINEAR_PASS, so that the scratch stays within a second-level cache however long
+// the prompt; a pass in blocks of at most LINEAR_BLOCK tokens whose sums stay in registers.
 #ifndef LLMSWEEP_LINEAR_H
 #define LLMSWEEP_LINEAR_H
 
@@ -33,14 +33,47 @@ static inline struct linear_scratch linear_scratch(const struct linear_call *cal
     return scratch;
 }
 
-static inline int linear_minimum(int a, int b) { return a < b ? a : b; }
+// Kernels for many tokens lay out their scratch otherwise, for up to Q8_MANY_PASS or F32_MANY_PASS tokens at a time and
+// bands of up to LINEAR_BAND panels.
+enum { Q8_MANY_PASS = 256, F32_MANY_PASS = 128, LINEAR_BAND = 4, LINEAR_PART = 32768 };
+
+struct many_scratch {
+    uint8_t *weights; // LINEAR_PART bytes: a part of a band's weights, expanded
+    float *totals;    // (tokens, 16·LINEAR_BAND)
+    int8_t *x_codes;  // (tokens, k), or
+    float *x;         // (tokens, k)
+    int32_t *sums;    // behind x_codes: (tokens, k/32)
+};
+
+static inline struct many_scratch many_scratch(const struct linear_call *call, int tokens) {
+    uint8_t *at = (uint8_t *)call->scratch;
+    struct many_scratch scratch = {.weights = at};
+    at += LINEAR_PART;
+    scratch.totals = (float *)(void *)at;
+    at += (size_t)(tokens * LINEAR_BAND * PACKED_PANEL_ROWS) * sizeof(float);
+    scratch.x_codes = (int8_t *)at;
+    scratch.x = (float *)(void *)at;
+    at += (size_t)tokens * (size_t)call->weights->columns;
+    scratch.sums = (int32_t *)(void *)at;
+    return scratch;
+}
+
+static inline int linear_minimum(int a, int b) {
+    return a < b ? a : b;
+}
+
+static inline int linear_maximum(int a, int b) {
+    return a > b ? a : b;
+}
 
 // How many of the panel's rows the call wants.
 static inline int linear_panel_rows(const struct linear_call *call, int panel) {
     return linear_minimum(call->end - panel * PACKED_PANEL_ROWS, PACKED_PANEL_ROWS);
 }
 
-static inline int linear_panel_begin(const struct linear_call *call) { return call->begin / PACKED_PANEL_ROWS; }
+static inline int linear_panel_begin(const struct linear_call *call) {
+    return call->begin / PACKED_PANEL_ROWS;
+}
 
 static inline int linear_panel_end(const struct linear_call *call) {
     return (call->end + PACKED_PANEL_ROWS - 1) / PACKED_PANEL_ROWS;

@@ -1,208 +1,180 @@
 // SPDX-License-Identifier: MIT
-// 8-bit activations, more than Q8_DIRECT tokens: a panel is expanded once to bytes, in second-level cache, and all
-// blocks of tokens run over it. For the macros see linear_q8_simd.h.
+// The steps of linear_many.h with 8-bit activations. For the macros see linear_q8_simd.h, for the multiplication the
+// tile_q8_*.h.
 
-// The sums of one group.
-struct many_group_sums {
-    vint part[Q8_BLOCK][VECTORS][4];
-    vint ones[Q8_BLOCK]; // block store: Σx of the chunks that are present
+#include "kernels/linear/tile_q8.h"
+
+enum { MANY_PASS = Q8_MANY_PASS, MANY_TILES = Q8_TILES, MANY_HEIGHT = Q8_HEIGHT(BITS), MANY_SPARE = Q8_SPARE };
+enum { MANY_STRIPS = LINEAR_BAND / Q8_STRIP_PANELS };
+struct many_part {
+    int strips;
+    struct q8_strip strip[MANY_STRIPS];
 };
+#include "kernels/linear/linear_many.h"
 
-static inline __attribute__((always_inline)) void many_multiply_chunk(int width, int bits, int part,
-                                                                      const uint8_t *codes, const int32_t *x,
-                                                                      struct many_group_sums *sums) {
-    vint w[VECTORS];
-#pragma GCC unroll 2
-    for (int v = 0; v < VECTORS; v++)
-        w[v] = vint_load(codes + CHUNK_COLUMNS * LANES * v);
-#pragma GCC unroll 12
-    for (int i = 0; i < width; i++) {
-        const vint token = vint_broadcast(x + i);
-#pragma GCC unroll 2
-        for (int v = 0; v < VECTORS; v++)
-            sums->part[i][v][part] = vint_dot(sums->part[i][v][part], w[v], token, bits);
-        if (BLOCKED)
-            sums->ones[i] = vint_dot_ones(sums->ones[i], token);
+// Asymmetric codes of less than 8 bits are moved up by 2^BITS − zero code, where that is cheap: what is zero is then
+// the same in all rows.
+static bool many_moved(const struct packed_matrix *weights) {
+    return weights->format.asymmetric && BITS < 8 && Q8_MOVES_CODES;
+}
+
+// Whether what is zero differs from row to row.
+static bool many_zeros(const struct packed_matrix *weights) {
+    return weights->format.asymmetric && !many_moved(weights);
+}
+
+// Codes to (parts, blocks, tiles of the part, height, 32), as they are read; sums of the groups to (groups, height) of
+// each block, times −zero where that is the same in all rows.
+static void many_pack(const struct many_pass *pass) {
+    const struct packed_matrix *weights = pass->call->weights;
+    const struct quantized_rows *x = pass->call->x_codes;
+    const int zero = many_moved(weights) ? 1 << BITS : symmetric_zero(BITS);
+    const int factor = many_zeros(weights) ? 1 : Q8_CENTRE(BITS) - zero;
+    for (int block = 0; block < pass->blocks; block++) {
+        const int first = many_token(pass, block), height = many_height(pass, block);
+        for (int i = 0; i < height; i++) {
+            const size_t token = (size_t)(pass->first + first + i);
+            const int8_t *from = x->codes + token * (size_t)x->columns;
+            const int32_t *sums = x->sums + token * (size_t)weights->tiles;
+            int32_t *corrections = pass->scratch.sums + first * weights->groups + i;
+            for (int part = 0; part < weights->tiles; part += MANY_TILES) {
+                const int tiles = linear_minimum(MANY_TILES, weights->tiles - part);
+                int8_t *to = pass->scratch.x_codes +
+                             TILE_COLUMNS * ((size_t)part * (size_t)pass->tokens + (size_t)(first * tiles + i));
+                for (int tile = 0; tile < tiles; tile++, from += TILE_COLUMNS, to += TILE_COLUMNS * height)
+                    memcpy(to, from, TILE_COLUMNS);
+            }
+            for (int group = 0; group < weights->groups; group++, corrections += height) {
+                int32_t sum = 0;
+                for (int tile = 0; tile < weights->tiles_per_group; tile++)
+                    sum += *sums++;
+                *corrections = factor * sum;
+            }
+        }
     }
 }
 
-static inline __attribute__((always_inline)) void many_multiply_tile(int width, int bits, const struct source *source,
-                                                                     const uint8_t *codes, const int32_t *x,
-                                                                     struct many_group_sums *sums) {
-    if (!BLOCKED) {
-#pragma GCC unroll 8
-        for (int chunk = 0; chunk < TILE_CHUNKS; chunk++)
-            many_multiply_chunk(width, bits, chunk % DOT_PARTS(width), codes + CHUNK_CODES * chunk, x + chunk * width,
-                                sums);
+// The place of a token's totals for a strip: (block, strip, token, row).
+static float *many_totals(const struct many_pass *pass, const struct many_band *band, int block, int strip) {
+    return pass->scratch.totals + PACKED_PANEL_ROWS * (many_token(pass, block) * band->panels +
+                                                       many_height(pass, block) * strip * Q8_STRIP_PANELS);
+}
+
+// One scale a row: the totals are integers to the end. They begin with the correction.
+static void many_begin_strip(const struct many_pass *pass, const struct many_band *band, int block, int strip) {
+    const struct packed_matrix *weights = pass->call->weights;
+    const int first = many_token(pass, block), height = many_height(pass, block);
+    const int panels = linear_minimum(band->panels - strip * Q8_STRIP_PANELS, Q8_STRIP_PANELS);
+    int32_t *totals = (int32_t *)(void *)many_totals(pass, band, block, strip);
+    for (int i = first; i < first + height; i++) {
+        for (int row = 0; row < panels * PACKED_PANEL_ROWS; row++, totals++) {
+            const int panel = strip * Q8_STRIP_PANELS + row / PACKED_PANEL_ROWS;
+            const uint8_t *zeros = band->block[panel].panel.zeros;
+            const int factor = many_zeros(weights) ? Q8_CENTRE(BITS) - zeros[row % PACKED_PANEL_ROWS] : 1;
+            *totals = factor * pass->scratch.sums[i];
+        }
+    }
+}
+
+static void many_begin(const struct many_pass *pass, const struct many_band *band) {
+    if (pass->call->weights->groups > 1) {
+        memset(pass->scratch.totals, 0, (size_t)(pass->tokens * band->panels * PACKED_PANEL_ROWS) * sizeof(float));
         return;
     }
-    for (uint32_t present = source->present; present != 0; present &= present - 1) {
-        many_multiply_chunk(width, bits, 0, codes, x + __builtin_ctz(present) * width, sums);
-        codes += CHUNK_CODES;
+    for (int block = 0; block < pass->blocks; block++) {
+        for (int strip = 0; strip * Q8_STRIP_PANELS < band->panels; strip++)
+            many_begin_strip(pass, band, block, strip);
     }
 }
 
-static inline __attribute__((always_inline)) void many_group_begin(int width, struct many_group_sums *sums) {
-#pragma GCC unroll 12
-    for (int i = 0; i < width; i++) {
-#pragma GCC unroll 2
-        for (int v = 0; v < VECTORS; v++) {
-            for (int part = 0; part < DOT_PARTS(width); part++)
-                sums->part[i][v][part] = vint_zero();
+// Scales and zeros of the group that begins at a tile of the part.
+static void many_expand_group(const struct many_band *band, int panel, int group, float *scales, int32_t *zeros) {
+    const struct panel *from = &band->block[panel].panel;
+    for (int v = 0; v < PACKED_PANEL_ROWS; v += LANES)
+        vfloat_store(scales + v, vfloat_halves(from->scales + 2 * (group * PACKED_PANEL_ROWS + v)), LANES);
+    for (int row = 0; row < PACKED_PANEL_ROWS && from->zeros != NULL; row++) // as vint_correct() and its like want them
+        zeros[row] = (uint16_t)(Q8_CENTRE(BITS) - from->zeros[group * PACKED_PANEL_ROWS + row]);
+}
+
+static void many_expand_panel(const struct many_pass *pass, struct many_band *band, int panel) {
+    const struct packed_matrix *weights = pass->call->weights;
+    const int per_group = weights->tiles_per_group, here = panel % Q8_STRIP_PANELS;
+    struct source *source = &band->source[panel];
+    struct q8_strip *strip = &band->part.strip[panel / Q8_STRIP_PANELS];
+    uint8_t *out = pass->scratch.weights + Q8_TILES * TILE_CODES * panel;
+    strip->weights[here] = IN_PLACE ? source->values : out;
+    for (int t = 0; t < band->tiles; t++, out += TILE_CODES) {
+        if ((band->tile + t) % per_group == 0) {
+            const int group = (band->tile + t) / per_group;
+            const int at = PACKED_PANEL_ROWS * (t / per_group * strip->panels + here);
+            source_group(source, &band->block[panel], group);
+            many_expand_group(band, panel, group, strip->scales + at, strip->zeros + at);
         }
-        if (BLOCKED)
-            sums->ones[i] = vint_zero();
+        (void)NEXT_CODES(source, out);
+        if (many_moved(weights))
+            codes_move(out, source->zeros, 1 << BITS);
     }
 }
 
-// `width` tokens and `bits`, constants. The panel is `expanded` to bytes, or is stored so.
-static inline __attribute__((always_inline)) void many_block_body(int width, int bits, const struct linear_block *block,
-                                                                  const uint8_t *expanded) {
-    struct source source = source_open(block, expanded);
-    const int32_t *x = (const int32_t *)block->x, *x_sums = block->sums;
-    _Alignas(64) uint8_t buffer[TILE_CODES];
-    vfloat total[Q8_BLOCK][VECTORS];
-#pragma GCC unroll 12
-    for (int i = 0; i < width; i++) {
-#pragma GCC unroll 2
-        for (int v = 0; v < VECTORS; v++)
-            total[i][v] = vfloat_zero();
+static void many_expand(const struct many_pass *pass, struct many_band *band) {
+    const struct packed_matrix *weights = pass->call->weights;
+    const int tiles = weights->groups == 1 ? band->tiles : weights->tiles_per_group;
+    band->part.strips = (band->panels + Q8_STRIP_PANELS - 1) / Q8_STRIP_PANELS;
+    for (int i = 0; i < band->part.strips; i++) {
+        struct q8_strip *strip = &band->part.strip[i];
+        strip->kind = weights->groups == 1 ? Q8_ONE_GROUP : many_zeros(weights) ? Q8_ZEROS : Q8_GROUPS;
+        strip->bits = BITS;
+        strip->panels = linear_minimum(band->panels - i * Q8_STRIP_PANELS, Q8_STRIP_PANELS);
+        strip->tiles = tiles;
+        strip->groups = band->tiles / tiles;
+        strip->stride = TILE_CODES;
     }
-    for (int group = 0; group < block->weights->groups; group++) {
-        struct many_group_sums sums;
-        vint zeros[VECTORS];
-        many_group_begin(width, &sums);
-        source_group(&source, block, group);
-#pragma GCC unroll 2
-        for (int v = 0; v < VECTORS; v++)
-            zeros[v] = vint_negated_zeros(source.zeros + LANES * v, bits);
-        for (int t = 0; t < block->weights->tiles_per_group; t++, x += TILE_CHUNKS * width, x_sums += width) {
-            const uint8_t *codes = BLOCKED ? next_blocks(&source, 8, buffer) : next_planes(&source, 8, buffer);
-            if (!BLOCKED) {
-#pragma GCC unroll 12
-                for (int i = 0; i < width; i++) {
-                    const vint token = vint_broadcast(x_sums + i);
-#pragma GCC unroll 2
-                    for (int v = 0; v < VECTORS; v++)
-                        sums.part[i][v][0] = vint_correct(sums.part[i][v][0], zeros[v], token);
-                }
-            }
-            many_multiply_tile(width, bits, &source, codes, x, &sums);
-        }
-#pragma GCC unroll 2
-        for (int v = 0; v < VECTORS; v++) {
-            const vfloat scale = vfloat_halves(block->panel.scales + 2 * (group * PACKED_PANEL_ROWS + LANES * v));
-#pragma GCC unroll 12
-            for (int i = 0; i < width; i++) {
-                vint sum = sums.part[i][v][0];
-                for (int part = 1; part < DOT_PARTS(width); part++)
-                    sum = vint_add(sum, sums.part[i][v][part]);
-                if (BLOCKED)
-                    sum = vint_add(sum, vint_mul(zeros[v], sums.ones[i]));
-                total[i][v] = vfloat_fma(vint_float(sum), scale, total[i][v]);
-            }
-        }
-    }
-#pragma GCC unroll 12
-    for (int i = 0; i < width; i++) {
-        if (i >= block->tokens)
-            break;
-        const vfloat scale = vfloat_broadcast(block->scales + i);
-#pragma GCC unroll 2
-        for (int v = 0; v < VECTORS; v++) {
-            if (block->rows > LANES * v)
-                vfloat_store(block->y + (size_t)i * block->y_stride + LANES * v, vfloat_mul(scale, total[i][v]),
-                             block->rows - LANES * v);
-        }
+    for (int panel = 0; panel < band->panels; panel++)
+        many_expand_panel(pass, band, panel);
+}
+
+static void many_multiply(const struct many_pass *pass, const struct many_band *band, int block) {
+    const struct packed_matrix *weights = pass->call->weights;
+    const int first = many_token(pass, block), height = many_height(pass, block);
+    const int group = weights->groups == 1 ? 0 : band->tile / weights->tiles_per_group;
+    const int8_t *x = pass->scratch.x_codes +
+                      TILE_COLUMNS * ((size_t)band->tile * (size_t)pass->tokens + (size_t)(first * band->tiles));
+    for (int strip = 0; strip < band->part.strips; strip++) {
+        // The blocks fetch the strip's panels by turns.
+        const int panels = band->part.strip[strip].panels, panel = strip * Q8_STRIP_PANELS + block % panels;
+        const size_t soon = (size_t)(block / panels * Q8_SOON);
+        Q8_SUFFIX(linear_q8_tile)
+        (&band->part.strip[strip], height, x, pass->scratch.sums + first * weights->groups + group * height,
+         many_totals(pass, band, block, strip),
+         soon < band->next_bytes[panel] ? band->next[panel] + soon : (const uint8_t *)x);
     }
 }
 
-// A block against a panel of bytes: expanded, or stored so. From the 8-bit kernel of the store.
-#define EXPANDED_NAME(store) Q8_SUFFIX(linear_q8_expanded_##store)
-void EXPANDED_NAME(dense)(const struct linear_block *block, const uint8_t *panel);
-void EXPANDED_NAME(block)(const struct linear_block *block, const uint8_t *panel);
-
-#if IN_PLACE
-// Codes of at most 6 bits are cheaper to multiply where there is no instruction for all 8.
-#define EXPANDED_CASE(w)                                                                                               \
-    case w:                                                                                                            \
-        if (block->weights->format.bits == 8 || ALL_BYTES_ALIKE)                                                       \
-            many_block_body(w, 8, block, panel);                                                                       \
-        else                                                                                                           \
-            many_block_body(w, 6, block, panel);                                                                       \
-        break;
-static inline void expanded(const struct linear_block *block, const uint8_t *panel) {
-    switch (block->width) { Q8_WIDTHS(EXPANDED_CASE) }
-}
-#endif
-
-static void from_expanded(const struct linear_block *block, const uint8_t *panel) {
-    if (BLOCKED)
-        EXPANDED_NAME(block)(block, panel);
-    else
-        EXPANDED_NAME(dense)(block, panel);
+static void many_finish_token(const struct many_pass *pass, const struct many_band *band, int strip, int token,
+                              const float *totals) {
+    const struct linear_call *call = pass->call;
+    const struct q8_strip *from = &band->part.strip[strip];
+    const vfloat x_scale = vfloat_broadcast(call->x_codes->scales + token);
+    const int first = (band->first + strip * Q8_STRIP_PANELS) * PACKED_PANEL_ROWS;
+    float *y = call->y + (size_t)token * call->y_stride + first;
+    for (int row = 0; row < from->panels * PACKED_PANEL_ROWS && first + row < call->end;
+         row += LANES, totals += LANES) {
+        vfloat total = vfloat_load(totals);
+        if (call->weights->groups == 1)
+            total = vfloat_fma(vint_float(vint_load((const uint8_t *)totals)), vfloat_load(from->scales + row),
+                               vfloat_zero());
+        vfloat_store(y + row, vfloat_mul(x_scale, total), call->end - first - row);
+    }
 }
 
-static void expand(const struct linear_block *block, uint8_t *panel) {
-    struct source source = source_open(block, NULL);
-    for (int group = 0; group < block->weights->groups; group++) {
-        source_group(&source, block, group);
-        for (int t = 0; t < block->weights->tiles_per_group; t++) {
-            (void)NEXT_CODES(&source, panel);
-            panel += __builtin_popcount(source.present) * CHUNK_CODES;
+static void many_finish(const struct many_pass *pass, const struct many_band *band) {
+    for (int block = 0; block < pass->blocks; block++) {
+        for (int strip = 0; strip < band->part.strips; strip++) {
+            const int first = many_token(pass, block), height = many_height(pass, block);
+            for (int i = 0; i < height; i++)
+                many_finish_token(pass, band, strip, pass->first + first + i,
+                                  many_totals(pass, band, block, strip) +
+                                      PACKED_PANEL_ROWS * band->part.strip[strip].panels * i);
         }
     }
-}
-
-static int compiled_width(int tokens) {
-#define WIDTH_AT_LEAST(w)                                                                                              \
-    if (tokens <= w)                                                                                                   \
-        return w;
-    Q8_WIDTHS(WIDTH_AT_LEAST)
-    return Q8_BLOCK;
-}
-
-// Tokens [token0, token0 + tokens), tokens ≤ LINEAR_PASS.
-static void run_pass(const struct linear_call *call, int token0, int tokens) {
-    const struct packed_matrix *weights = call->weights;
-    const struct quantized_rows *x = call->x_codes;
-    const struct linear_scratch scratch = linear_scratch(call);
-    const size_t tiles = (size_t)weights->tiles, words = tiles * TILE_CHUNKS;
-    const int count = (tokens + Q8_BLOCK - 1) / Q8_BLOCK;
-    struct linear_block blocks[LINEAR_PASS / Q8_BLOCK];
-    for (int b = 0; b < count; b++) {
-        const int first = b * Q8_BLOCK, here = linear_minimum(tokens - first, Q8_BLOCK);
-        const int8_t *codes = x->codes + (size_t)(token0 + first) * (size_t)x->columns;
-        const int32_t *sums = x->sums + (size_t)(token0 + first) * tiles;
-        int32_t *interleaved = (int32_t *)(void *)scratch.x + (size_t)first * words;
-        int32_t *interleaved_sums = scratch.sums + (size_t)first * tiles;
-        const int width = compiled_width(here);
-        if (width > 1) {
-            interleave(interleaved, codes, words, here, width, (int)words);
-            interleave(interleaved_sums, sums, tiles, here, width, (int)tiles);
-        }
-        blocks[b] = (struct linear_block){.weights = weights,
-                                          .width = width,
-                                          .x = width > 1 ? (const void *)interleaved : codes,
-                                          .sums = width > 1 ? interleaved_sums : sums,
-                                          .scales = x->scales + token0 + first,
-                                          .y_stride = call->y_stride,
-                                          .tokens = here};
-    }
-    for (int panel = linear_panel_begin(call); panel < linear_panel_end(call); panel++) {
-        for (int b = 0; b < count; b++) {
-            struct linear_block *block = &blocks[b];
-            block->panel = packed_panel(weights, panel);
-            block->rows = linear_panel_rows(call, panel);
-            block->y = call->y + (size_t)(token0 + b * Q8_BLOCK) * call->y_stride + (size_t)panel * PACKED_PANEL_ROWS;
-            if (!IN_PLACE && b == 0)
-                expand(block, scratch.panel);
-            from_expanded(block, IN_PLACE ? NULL : scratch.panel);
-        }
-    }
-}
-
-static void many_linear(const struct linear_call *call) {
-    for (int token0 = 0; token0 < call->m; token0 += LINEAR_PASS)
-        run_pass(call, token0, linear_minimum(call->m - token0, LINEAR_PASS));
 }

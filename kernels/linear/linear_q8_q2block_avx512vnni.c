@@ -5,6 +5,7 @@
 #define STORE                      STORE_BLOCK
 #define IN_PLACE                   0
 #define NEXT_CODES(source, buffer) next_blocks(source, BITS, buffer)
+#define MANY_TOKENS                "kernels/linear/linear_q8_block.h"
 #include "kernels/linear/linear_q8_simd.h"
 
 LINEAR_Q8_KERNEL(linear_q8_q2block_avx512vnni, ISA_AVX512VNNI,

@@ -5,6 +5,7 @@
 #define STORE                      STORE_BITMASK
 #define IN_PLACE                   0
 #define NEXT_CODES(source, buffer) next_bitmask(source, BITS, buffer)
+#define MANY_TOKENS                "kernels/linear/linear_q8_many.h"
 #include "kernels/linear/linear_q8_simd.h"
 
 LINEAR_Q8_KERNEL(linear_q8_q4bitmask_avx2, ISA_AVX2,

@@ -5,6 +5,7 @@
 #define STORE                      STORE_DENSE
 #define IN_PLACE                   0
 #define NEXT_CODES(source, buffer) next_planes(source, BITS, buffer)
+#define MANY_TOKENS                "kernels/linear/linear_q8_many.h"
 #include "kernels/linear/linear_q8_simd.h"
 
 LINEAR_Q8_KERNEL(linear_q8_q5_avx2, ISA_AVX2,

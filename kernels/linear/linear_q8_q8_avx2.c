@@ -5,9 +5,9 @@
 #define STORE                      STORE_DENSE
 #define IN_PLACE                   1
 #define NEXT_CODES(source, buffer) next_planes(source, BITS, buffer)
+#define MANY_TOKENS                "kernels/linear/linear_q8_many.h"
 #include "kernels/linear/linear_q8_simd.h"
-
-void linear_q8_expanded_dense_avx2(const struct linear_block *block, const uint8_t *panel) { expanded(block, panel); }
+#include "kernels/linear/tile_q8_avx2.h"
 
 LINEAR_Q8_KERNEL(linear_q8_q8_avx2, ISA_AVX2,
                  "q8: bytes; bound by reading weights at few tokens, by integer dot products at many");

@@ -5,6 +5,7 @@
 #define STORE                      STORE_BLOCK
 #define IN_PLACE                   1
 #define NEXT_CODES(source, buffer) next_blocks(source, BITS, buffer)
+#define MANY_TOKENS                "kernels/linear/linear_q8_block.h"
 #include "kernels/linear/linear_q8_simd.h"
 
 void linear_q8_expanded_block_avx512vnni(const struct linear_block *block, const uint8_t *panel) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The body of every vector kernel with 8-bit activations. A kernel file defines, before it includes this:
 //   NEXT_CODES(source, buffer)  the next tile's chunks of unsigned codes: in `buffer` or in place
+//   MANY_TOKENS                 "kernels/linear/linear_q8_many.h", or linear_q8_block.h for the block store
 //   BITS, STORE                 what it reads
 //   IN_PLACE                    1 where NEXT_CODES never uses the buffer (8 bits): such kernels need no expansion, and
 //   every
@@ -12,7 +13,7 @@
 enum { BLOCKED = STORE == STORE_BLOCK };
 
 #include "kernels/linear/linear_q8_few.h"
-#include "kernels/linear/linear_q8_many.h"
+#include MANY_TOKENS
 
 static void linear(const struct linear_call *call) {
     if (call->m <= Q8_DIRECT)

@@ -216,7 +216,18 @@ static inline const float *next_bf16_blocks(struct source *source, float *buffer
     return buffer;
 }
 
+// What many tokens are computed with, see linear_q8_many.h.
+enum { Q8_STRIP_PANELS = 1, Q8_MOVES_CODES = 0, Q8_SPARE = 0 };
+#define Q8_HEIGHT(bits) ((bits) == 8 ? 4 : 6)
+#define Q8_CENTRE(bits) ((bits) == 8 ? 128 : 0) // vint_dot() multiplies codes less this
+static inline void codes_move(uint8_t codes[TILE_CODES], const uint8_t *zeros, int zero) {
+    (void)codes;
+    (void)zeros;
+    (void)zero;
+}
+
 #define DOT_PARTS(width) 1
+static inline void vint_store(int32_t *at, vint a) { _mm256_storeu_si256((void *)at, a); }
 static inline vint vint_zero(void) { return _mm256_setzero_si256(); }
 static inline vint vint_add(vint a, vint b) { return _mm256_add_epi32(a, b); }
 static inline vint vint_mul(vint a, vint b) { return _mm256_mullo_epi32(a, b); }

@@ -208,6 +208,10 @@ static inline const float *next_bf16_blocks(struct source *source, float *buffer
 }
 
 #ifdef __AVX512VNNI__
+// What many tokens are computed with, see linear_q8_many.h.
+enum { Q8_STRIP_PANELS = 2, Q8_MOVES_CODES = 1, Q8_SPARE = 2 };
+#define Q8_HEIGHT(bits) 9 // tiles have 6 to 11
+#define Q8_CENTRE(bits) 0 // vint_dot() multiplies codes less this
 #define DOT_PARTS(width)                                                                                               \
     ((width) <= 2 ? 4 : (width) <= 4 ? 2 : 1) // independent sums: a dot takes 5 cycles, two start in each
 static inline vint vint_zero(void) { return _mm512_setzero_si512(); }
@@ -216,6 +220,15 @@ static inline vint vint_mul(vint a, vint b) { return _mm512_mullo_epi32(a, b); }
 static inline vfloat vint_float(vint a) { return _mm512_cvtepi32_ps(a); }
 static inline vint vint_broadcast(const int32_t *at) { return _mm512_set1_epi32(*at); }
 static inline vint vint_load(const uint8_t *at) { return _mm512_loadu_si512(at); }
+static inline void vint_store(int32_t *at, vint a) { _mm512_storeu_si512(at, a); }
+// A tile's codes, moved up so that each row's zero code is `zero`.
+static inline void codes_move(uint8_t codes[TILE_CODES], const uint8_t *zeros, int zero) {
+    const __m512i lanes = _mm512_cvtepu8_epi32(_mm_loadu_si128((const void *)zeros));
+    const __m512i bytes = _mm512_shuffle_epi8(lanes, _mm512_set4_epi32(0x0c0c0c0c, 0x08080808, 0x04040404, 0));
+    const __m512i up = _mm512_sub_epi8(_mm512_set1_epi8((char)zero), bytes);
+    for (int i = 0; i < TILE_CODES; i += CHUNK_CODES)
+        _mm512_storeu_si512(codes + i, _mm512_add_epi8(_mm512_loadu_si512(codes + i), up));
+}
 // The rows' zero codes, negated.
 static inline vint vint_negated_zeros(const uint8_t *zeros, int bits) {
     (void)bits;

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: MIT
+// Many tokens, whatever the activations: the order of the work. Who includes this has defined
+//   MANY_PASS, MANY_HEIGHT, MANY_SPARE, MANY_TILES, struct many_part
+// and defines the five steps that are declared below.
+//
+// Tokens come in passes of at most MANY_PASS, a pass in blocks of at most MANY_HEIGHT tokens, or MANY_SPARE more, all
+// blocks of about the same height, so that hardly any lane is padding. Rows come in bands of up to LINEAR_BAND panels,
+// the columns of a band in parts of MANY_TILES tiles. A part is expanded once, into what then lies in first-level
+// cache, and multiplied with all blocks of the pass, whose totals for the band lie in second-level cache. So weights
+// are unpacked once in MANY_PASS tokens, and a core reads neither them nor activations from far away more often than it
+// can bear.
+#ifndef LLMSWEEP_LINEAR_MANY_H
+#define LLMSWEEP_LINEAR_MANY_H
+
+#include "kernels/linear/simd.h"
+
+// Tokens [first, first + tokens) of the call.
+struct many_pass {
+    const struct linear_call *call;
+    int first, tokens, blocks;
+    struct many_scratch scratch;
+};
+
+// Panels [first, first + panels), read as far as the part.
+struct many_band {
+    int first, panels;
+    struct linear_block block[LINEAR_BAND];
+    struct source source[LINEAR_BAND];
+    int tile, tiles;                  // of the part
+    const uint8_t *next[LINEAR_BAND]; // where the next part's weights begin, if they take as many bytes as this part's
+    size_t next_bytes[LINEAR_BAND];
+    struct many_part part;
+};
+
+// Where each block of a pass begins, and its height.
+static inline int many_token(const struct many_pass *pass, int block) {
+    return pass->tokens * block / pass->blocks;
+}
+static inline int many_height(const struct many_pass *pass, int block) {
+    return many_token(pass, block + 1) - many_token(pass, block);
+}
+
+static void many_pack(const struct many_pass *pass);                                // activations, as blocks read them
+static void many_begin(const struct many_pass *pass, const struct many_band *band); // the totals
+static void many_expand(const struct many_pass *pass, struct many_band *band);      // the part's weights
+static void many_multiply(const struct many_pass *pass, const struct many_band *band, int block);
+static void many_finish(const struct many_pass *pass, const struct many_band *band); // totals to y
+
+// The lines of y that a block ends in are fetched beforehand, some with each part.
+static inline void many_prefetch(const struct many_pass *pass, const struct many_band *band, int block) {
+    const struct linear_call *call = pass->call;
+    const int tiles = call->weights->tiles, height = many_height(pass, block), first = band->first * PACKED_PANEL_ROWS;
+    const int rows = linear_minimum(band->panels * PACKED_PANEL_ROWS, call->end - first);
+    for (int i = height * band->tile / tiles; i < height * (band->tile + band->tiles) / tiles; i++) {
+        const size_t token = (size_t)(pass->first + many_token(pass, block) + i);
+        for (int row = 0; row < rows; row += 16)
+            __builtin_prefetch(call->y + token * call->y_stride + first + row, 1);
+    }
+}
+
+static void many_band_run(const struct many_pass *pass, struct many_band *band) {
+    const struct packed_matrix *weights = pass->call->weights;
+    for (int p = 0; p < band->panels; p++) {
+        band->block[p] = (struct linear_block){.weights = weights, .panel = packed_panel(weights, band->first + p)};
+        band->source[p] = source_open(&band->block[p], NULL);
+    }
+    many_begin(pass, band);
+    for (band->tile = 0; band->tile < weights->tiles; band->tile += MANY_TILES) {
+        band->tiles = linear_minimum(MANY_TILES, weights->tiles - band->tile);
+        for (int p = 0; p < band->panels; p++)
+            band->next[p] = band->source[p].values;
+        many_expand(pass, band);
+        for (int p = 0; p < band->panels; p++) {
+            band->next_bytes[p] = (size_t)(band->source[p].values - band->next[p]);
+            band->next[p] = band->source[p].values;
+        }
+        for (int block = 0; block < pass->blocks; block++) {
+            many_prefetch(pass, band, block);
+            many_multiply(pass, band, block);
+        }
+    }
+    many_finish(pass, band);
+}
+
+static void many_linear(const struct linear_call *call) {
+    const int passes = (call->m + MANY_PASS - 1) / MANY_PASS, end = linear_panel_end(call);
+    for (int i = 0; i < passes; i++) {
+        struct many_pass pass = {.call = call, .first = (int)((int64_t)call->m * i / passes)};
+        pass.tokens = (int)((int64_t)call->m * (i + 1) / passes) - pass.first;
+        pass.blocks = linear_maximum(1, (pass.tokens + MANY_HEIGHT - 1 - MANY_SPARE) / MANY_HEIGHT);
+        pass.scratch = many_scratch(call, pass.tokens);
+        many_pack(&pass);
+        struct many_band band;
+        for (band.first = linear_panel_begin(call); band.first < end; band.first += band.panels) {
+            band.panels = linear_minimum(LINEAR_BAND, end - band.first);
+            many_band_run(&pass, &band);
+        }
+    }
+}
+
+#endif

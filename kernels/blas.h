@@ -14,6 +14,13 @@ void blas_sgemm(bool transpose_a, bool transpose_b, int m, int n, int k, float a
 // y (m) = a · x, where a is (m, k), x is (k). A library's matrix–vector product, which its sgemm with one row is not.
 void blas_sgemv(int m, int k, const float *a, int lda, const float *x, float *y);
 
+// c (n, n) += xᵀ · x, where x is (k, n): what lies on and above the diagonal; the rest is left as it is.
+void blas_ssyrk_add(int n, int k, const float *x, float *c);
+
+// h (n, n), symmetric and positive definite, becomes the upper triangular U with h⁻¹ = Uᵀ · U; zeros below. -EDOM if h is not positive
+// definite.
+int blas_inverse_factor(int n, double *h);
+
 const char *blas_config(void); // build and version, such as "OpenBLAS 0.3.21 … DYNAMIC_ARCH …"
 const char *blas_core(void);   // the CPU kernels that it picked, such as "SkylakeX"
 int blas_parallel(void);       // 0 sequential, 1 own pthread pool, 2 OpenMP

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "bench/compress/recipe.h"
+#include "bench/compress/calibrated_variant.h"
 
 bool session_option(struct session_options *options, int letter, const char *value)
 {
@@ -16,6 +16,7 @@ bool session_option(struct session_options *options, int letter, const char *val
     case 'L': options->layout = value; return true;
     case 'A': options->activation = value; return true;
     case 'V': options->provider = value; return true;
+    case 'C': options->calibration_text = value; return true;
     default: return false;
     }
 }
@@ -48,7 +49,7 @@ static int parse_words(struct model_session *session, const struct session_optio
 
 int session_load(struct model_session *session, const char *command, const struct session_options *options, int *argc, char ***argv)
 {
-    *session = (struct model_session){ 0 };
+    *session = (struct model_session){ .calibration.text = options->calibration_text };
     char error[512] = "";
     int status = comm_start(argc, argv, error, sizeof(error));
     if (status == 0)
@@ -87,7 +88,8 @@ int session_open(struct model_session *session, const char *command, const struc
                                             .max_context = max_context };
     int status = layout_check(&session->layout, &session->model.config, &recipe->format, batch, error, sizeof(error));
     if (status == 0)
-        status = variant_create(&session->variant, &session->model, recipe, &session->layout, comm_rank(comm_world()), error, sizeof(error));
+        status = variant_obtain(&session->variant, &session->model, recipe, &session->layout, &session->calibration, comm_world(), NULL, NULL,
+                                error, sizeof(error));
     if (status == 0)
         status = engine_open(&session->engine, session->variant, comm_world(), &options, error, sizeof(error));
     return status == 0 ? 0 : session_fail(command, status, error);

@@ -6,10 +6,11 @@
 #include <getopt.h>
 #include <stdbool.h>
 
+#include "bench/compress/calibrated_variant.h"
 #include "bench/model/engine.h"
 
 struct session_options {
-    const char *model_path, *prune, *prune_scope, *format, *layout, *activation, *provider;
+    const char *model_path, *prune, *prune_scope, *format, *layout, *activation, *provider, *calibration_text;
 };
 
 struct model_session {
@@ -18,6 +19,7 @@ struct model_session {
     struct variant_recipe recipe;
     enum activation activation;
     enum provider provider;
+    struct calibration_source calibration;
     struct variant *variant;
     struct engine *engine;
 };
@@ -26,16 +28,18 @@ struct model_session {
 #define SESSION_OPTIONS                                                                                                                  \
     { "format", required_argument, NULL, 'F' }, { "prune", required_argument, NULL, 'P' },                                                 \
         { "prune-scope", required_argument, NULL, 'S' }, { "layout", required_argument, NULL, 'L' }, { "act", required_argument, NULL, 'A' }, \
+        { "provider", required_argument, NULL, 'V' },                                                                                      \
     {                                                                                                                                      \
-        "provider", required_argument, NULL, 'V'                                                                                           \
+        "calibration-text", required_argument, NULL, 'C'                                                                                   \
     }
 #define SESSION_HELP                                                                               \
-    "  --format W       weight format: f32 bf16 q8g32 q4g64 q4c … (f32)\n"                           \
-    "  --prune W        none, 50%, 2:4, b16x4:50% … (none)\n"                                        \
+    "  --format W       weight format: f32 bf16 q8g32 q4g64 q4c … (f32); gptq:q4g128, awq:q4g128a, hqq:q4g64a\n" \
+    "  --prune W        none, 50%, 2:4, b16x4:50% … (none); wanda:50%, sparsegpt:2:4, gradient:50%\n" \
     "  --prune-scope W  tensor or global (tensor)\n"                                                 \
     "  --layout W       t2, tp2, pp2.t2 … (t1); ranks are started by mpirun -n RANKS llmsweep …\n" \
     "  --act W          activations: f32 or q8 (f32)\n"                                              \
-    "  --provider W     own, openblas or onednn (own)\n"
+    "  --provider W     own, openblas or onednn (own)\n"                                             \
+    "  --calibration-text F  what gptq, awq, wanda, sparsegpt and gradient read (glosses that are not scored)\n"
 bool session_option(struct session_options *options, int letter, const char *value);
 
 // Starts MPI where several ranks were launched and loads the model. On failure prints one line ("llmsweep: command: …", on one rank) and

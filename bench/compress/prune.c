@@ -264,6 +264,27 @@ void prune_gradient_importance(const float *weights, const float *gradients, siz
         importance[i] += fabsf(weights[i] * gradients[i]);
 }
 
+int prune_wanda(const struct variant_recipe *recipe, const float *weights, int rows, int columns, const float *squares,
+                float *importance, uint8_t *mask, char *error, size_t error_size) {
+    int status = 0;
+#pragma omp parallel for if ((size_t)rows * (size_t)columns > 1 << 14)
+    for (int row = 0; row < rows; row++) {
+        size_t at = (size_t)row * (size_t)columns;
+        char why[200] = "";
+        for (int c = 0; c < columns; c++)
+            importance[at + (size_t)c] = fabsf(weights[at + (size_t)c]) * sqrtf(squares[c]);
+        struct prune_tensor tensor = {importance + at, 1, columns, mask + at};
+        int code = prune_tensors(recipe, &tensor, 1, why, sizeof why);
+        if (code)
+#pragma omp critical
+        {
+            status = code;
+            snprintf(error, error_size, "%s", why);
+        }
+    }
+    return status;
+}
+
 void prune_copy(float *restrict out, const float *restrict weights, const uint8_t *restrict mask, size_t count) {
 #pragma omp parallel for if (count > PARALLEL_WEIGHTS)
     for (size_t i = 0; i < count; i++)

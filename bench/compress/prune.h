@@ -47,6 +47,12 @@ int prune_block(const struct prune_tensor *tensors, size_t count, int block_rows
 // Inference", eq. 9).
 void prune_gradient_importance(const float *weights, const float *gradients, size_t count, float *importance);
 
+// Importance |w|·‖x‖₂ and each output row pruned by itself, to the recipe's ratio or n:m (Sun et al. 2023, "A Simple and Effective
+// Pruning Approach for Large Language Models", eq. 1). squares (columns): Σ x² of each input over the calibration text; importance
+// (rows, columns) is filled. Errors as prune_tensors.
+int prune_wanda(const struct variant_recipe *recipe, const float *weights, int rows, int columns, const float *squares,
+                float *importance, uint8_t *mask, char *error, size_t error_size);
+
 // weights[i] = 0 where mask[i] = 0.
 void prune_apply(float *weights, const uint8_t *mask, size_t count);
 // out[i] = weights[i], or 0 where mask[i] = 0. They may not overlap.

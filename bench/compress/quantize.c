@@ -205,6 +205,21 @@ void quantize_dequantize(const struct quantized_matrix *matrix, float *weights) 
     }
 }
 
+float quantize_scale(float low, float high, int bits, uint8_t *zero_point) {
+    const struct range range = {fminf(low, 0), fmaxf(high, 0)};
+    float scale = quantize_round_up_f16(scale_of(&range, bits, zero_point != NULL));
+    if (zero_point)
+        *zero_point = (uint8_t)quantize_code(-(double)range.low, scale, 0, (1 << bits) - 1);
+    return scale;
+}
+
+int quantize_weight(float weight, float scale, int bits, const uint8_t *zero_point, float *rounded) {
+    int low = zero_point ? 0 : -((1 << (bits - 1)) - 1), high = zero_point ? (1 << bits) - 1 : -low;
+    int zero = zero_point ? *zero_point : 0, offset = quantize_code(weight, scale, low - zero, high - zero);
+    *rounded = scale * (float)offset;
+    return offset + zero;
+}
+
 // What a row is multiplied with to give codes, and its scale.
 static void activation_scale(const float *x, int columns, float *factor, float *scale) {
     float largest = 0;

@@ -27,6 +27,19 @@ void quantized_matrix_free(struct quantized_matrix *matrix);
 // weights (rows, columns) = scale·(code − zero_point).
 void quantize_dequantize(const struct quantized_matrix *matrix, float *weights);
 
+// The scale of weights within [low, high], which is widened to hold 0, and their zero point (NULL: symmetric). INFINITY beyond f16.
+float quantize_scale(float low, float high, int bits, uint8_t *zero_point);
+// The code of one weight, at most the ends of the range, and the weight that it stands for.
+int quantize_weight(float weight, float scale, int bits, const uint8_t *zero_point, float *rounded);
+
+// Half-quadratic quantization (Badri and Shaji 2023, "Half-Quadratic Quantization of Large Machine Learning Models"): as
+// quantize_matrix for groups or rows of 2 to 8 bits, but scale and zero point are fitted so that a norm of the errors
+// becomes small that minds outliers less than squares do (p = 0.7, β = 10, growing by 1.01 in each of 20 steps). The
+// paper's zero points are real numbers; ours are stored as integers, so that the scale is fitted, too. Groups that get no
+// better stay as quantize_matrix has them. mask: NULL, or 0 where a weight is dropped, which then has no say in it.
+int quantize_half_quadratic(const float *weights, const uint8_t *mask, int rows, int columns, int bits, int group,
+                            bool asymmetric, struct quantized_matrix *matrix, char *error, size_t error_size);
+
 // round(x/scale), ties to even, clipped to [low, high]; 0 clipped to the range for a scale of 0.
 int quantize_code(double x, double scale, int low, int high);
 // The smallest f16 number that is not below x ≥ 0; infinity beyond 65504.

@@ -7,7 +7,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char KNOWN[] = "none, 50%, global:50%, 2:4, 4:8, b16x4:50%, b16x4max:50%, global:b16x4:50%, t0.02";
+static const char KNOWN[] = "none, 50%, global:50%, 2:4, 4:8, b16x4:50%, b16x4max:50%, global:b16x4:50%, t0.02, "
+                            "wanda:50%, sparsegpt:2:4, gradient:50%";
+static const char *const criterion_names[PRUNE_CRITERIA] = {[CRITERION_MAGNITUDE] = "",
+                                                            [CRITERION_WANDA] = "wanda",
+                                                            [CRITERION_SPARSEGPT] = "sparsegpt",
+                                                            [CRITERION_GRADIENT] = "gradient"};
+// With the store that the name alone stands for: the method's own defaults.
+static const struct {
+    const char *name, *format;
+} quantizers[QUANTIZERS] = {[QUANTIZER_NEAREST] = {"", ""},
+                            [QUANTIZER_GPTQ] = {"gptq", "q4g128"},
+                            [QUANTIZER_AWQ] = {"awq", "q4g128a"},
+                            [QUANTIZER_HQQ] = {"hqq", "q4g64a"}};
 enum { LARGEST_M = 32, LARGEST_BLOCK_SIDE = 1024 };
 
 // A number that takes the whole of text, and nothing that strtod accepts beside decimals (inf, nan, hexadecimal).
@@ -108,18 +120,40 @@ static bool has_scope(enum prune_method method) {
     return method == PRUNE_MAGNITUDE || method == PRUNE_BLOCK;
 }
 
+// What stands behind "name:" or, where that is all there is, an empty text; NULL where the word begins otherwise.
+static const char *behind_name(const char *word, const char *name) {
+    size_t length = strlen(name);
+    if (!length || strncmp(word, name, length) != 0 || (word[length] != ':' && word[length]))
+        return NULL;
+    return word[length] ? word + length + 1 : word + length;
+}
+
 int recipe_parse_prune(const char *word, struct variant_recipe *recipe, char *reason, size_t reason_size) {
-    struct variant_recipe parsed = {.method = PRUNE_NONE, .scope = SCOPE_TENSOR, .format = recipe->format};
+    struct variant_recipe parsed = {.method = PRUNE_NONE, .format = recipe->format, .quantizer = recipe->quantizer};
+    const struct variant_recipe none = parsed;
     bool global = strncmp(word, "global:", 7) == 0;
-    int error = parse_method(global ? word + 7 : word, word, &parsed, reason, reason_size);
+    const char *rest = global ? word + 7 : word;
+    for (int i = 0; i < PRUNE_CRITERIA; i++)
+        if (behind_name(rest, criterion_names[i])) {
+            parsed.criterion = (enum prune_criterion)i;
+            rest = behind_name(rest, criterion_names[i]);
+            break;
+        }
+    int error = parse_method(rest, word, &parsed, reason, reason_size);
     if (error)
         return error;
+    if (parsed.criterion && (global || (parsed.method != PRUNE_MAGNITUDE && parsed.method != PRUNE_N_OF_M))) {
+        snprintf(reason, reason_size, "pruning '%s': %s takes a ratio or n:m, each matrix by itself (%s:50%%, %s:2:4)",
+                 word, criterion_names[parsed.criterion], criterion_names[parsed.criterion],
+                 criterion_names[parsed.criterion]);
+        return -EINVAL;
+    }
     if (global && !has_scope(parsed.method)) {
         snprintf(reason, reason_size, "pruning '%s': only a ratio or a block ratio can be global (global:50%%)", word);
         return -EINVAL;
     }
     if (has_scope(parsed.method) && parsed.ratio == 0)
-        parsed = (struct variant_recipe){.format = recipe->format};
+        parsed = none;
     else if (global)
         parsed.scope = SCOPE_GLOBAL;
     *recipe = parsed;
@@ -131,26 +165,27 @@ int recipe_parse_scope(const char *word, struct variant_recipe *recipe, char *re
         snprintf(reason, reason_size, "unknown prune_scope '%s' (known: tensor, global)", word);
         return -EINVAL;
     }
-    if (has_scope(recipe->method))
+    if (has_scope(recipe->method) && !recipe->criterion)
         recipe->scope = word[0] == 'g' ? SCOPE_GLOBAL : SCOPE_TENSOR;
     return 0;
 }
 
 void recipe_prune_name(const struct variant_recipe *recipe, char *word, size_t size) {
     const char *scope = recipe->scope == SCOPE_GLOBAL ? "global:" : "";
+    const char *criterion = criterion_names[recipe->criterion], *colon = *criterion ? ":" : "";
     switch (recipe->method) {
     case PRUNE_NONE:
     case PRUNE_METHODS:
         snprintf(word, size, "none");
         break;
     case PRUNE_MAGNITUDE:
-        snprintf(word, size, "%s%.10g%%", scope, recipe->ratio * 100);
+        snprintf(word, size, "%s%s%s%.10g%%", scope, criterion, colon, recipe->ratio * 100);
         break;
     case PRUNE_THRESHOLD:
         snprintf(word, size, "t%.9g", recipe->threshold);
         break;
     case PRUNE_N_OF_M:
-        snprintf(word, size, "%d:%d", recipe->n, recipe->m);
+        snprintf(word, size, "%s%s%d:%d", criterion, colon, recipe->n, recipe->m);
         break;
     case PRUNE_BLOCK:
         snprintf(word, size, "%sb%dx%d%s:%.10g%%", scope, recipe->block_rows, recipe->block_columns,
@@ -159,8 +194,41 @@ void recipe_prune_name(const struct variant_recipe *recipe, char *word, size_t s
     }
 }
 
-const char *recipe_method_name(const struct variant_recipe *recipe) {
+int recipe_parse_format(const char *word, struct variant_recipe *recipe, char *reason, size_t reason_size) {
+    enum quantizer quantizer = QUANTIZER_NEAREST;
+    const char *store = word;
+    for (int i = 0; i < QUANTIZERS; i++)
+        if (behind_name(word, quantizers[i].name)) {
+            quantizer = (enum quantizer)i;
+            store = behind_name(word, quantizers[i].name);
+            if (!*store)
+                store = quantizers[i].format;
+            break;
+        }
+    struct weight_format format;
+    int error = weight_format_parse(store, &format, reason, reason_size);
+    if (error)
+        return error;
+    if (quantizer && (format.type != WEIGHT_QUANTIZED || format.bits > 8 || format.per_tensor)) {
+        snprintf(reason, reason_size, "format '%s': %s makes codes of 2 to 8 bits in groups or rows (%s:%s)", word,
+                 quantizers[quantizer].name, quantizers[quantizer].name, quantizers[quantizer].format);
+        return -EINVAL;
+    }
+    recipe->format = format;
+    recipe->quantizer = quantizer;
+    return 0;
+}
+
+void recipe_format_name(const struct variant_recipe *recipe, char *word, size_t size) {
+    char store[48];
+    weight_format_name(&recipe->format, store, sizeof store);
+    snprintf(word, size, "%s%s%s", quantizers[recipe->quantizer].name, recipe->quantizer ? ":" : "", store);
+}
+
+static const char *prune_method_name(const struct variant_recipe *recipe) {
     bool global = recipe->scope == SCOPE_GLOBAL;
+    if (recipe->criterion)
+        return criterion_names[recipe->criterion];
     switch (recipe->method) {
     case PRUNE_MAGNITUDE:
         return global ? "magnitude_global" : "magnitude";
@@ -175,6 +243,21 @@ const char *recipe_method_name(const struct variant_recipe *recipe) {
         break;
     }
     return "none";
+}
+
+void recipe_method_name(const struct variant_recipe *recipe, char *word, size_t size) {
+    const char *quantizer = quantizers[recipe->quantizer].name;
+    if (!*quantizer)
+        snprintf(word, size, "%s", prune_method_name(recipe));
+    else if (recipe->method == PRUNE_NONE)
+        snprintf(word, size, "%s", quantizer);
+    else
+        snprintf(word, size, "%s+%s", prune_method_name(recipe), quantizer);
+}
+
+bool recipe_is_calibrated(const struct variant_recipe *recipe) {
+    return recipe->criterion != CRITERION_MAGNITUDE || recipe->quantizer == QUANTIZER_GPTQ ||
+           recipe->quantizer == QUANTIZER_AWQ;
 }
 
 // The store that leaves out what this recipe prunes.
@@ -232,6 +315,11 @@ static bool store_fits(const struct variant_recipe *recipe) {
 }
 
 int recipe_complete(struct variant_recipe *recipe, char *reason, size_t reason_size) {
+    if (recipe->scope == SCOPE_GLOBAL && recipe_is_calibrated(recipe)) {
+        snprintf(reason, reason_size, "calibration goes layer by layer and cannot prune with one threshold for all of them: "
+                                      "leave 'global' away");
+        return -EINVAL;
+    }
     if (recipe->format.store == STORE_DENSE) {
         if (recipe->method != PRUNE_NONE)
             choose_store(recipe);
@@ -253,7 +341,7 @@ int recipe_complete(struct variant_recipe *recipe, char *reason, size_t reason_s
 int recipe_parse(const char *prune, const char *scope, const char *format, struct variant_recipe *recipe, char *reason,
                  size_t reason_size) {
     struct variant_recipe parsed = {.method = PRUNE_NONE};
-    int error = weight_format_parse(format, &parsed.format, reason, reason_size);
+    int error = recipe_parse_format(format, &parsed, reason, reason_size);
     if (!error)
         error = recipe_parse_prune(prune, &parsed, reason, reason_size);
     if (!error && scope)

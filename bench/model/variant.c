@@ -20,6 +20,7 @@ struct cut {
     struct layout_range row, column;
     const char *name;
     int layer; // −1: the output matrix
+    const struct compressed_matrix *ready; // what calibration made of it, or NULL
 };
 
 struct build {
@@ -50,6 +51,10 @@ static struct cut layer_cut(const struct variant *variant, int layer, enum layer
     const struct model_config *config = &variant->model->config;
     struct cut cut = { .weights = variant->model->layers[layer].matrix[which], .name = model_matrix_name(which), .layer = layer };
     model_matrix_shape(config, which, &cut.rows, &cut.columns);
+    if (variant->calibrated != NULL) {
+        cut.ready = &variant->calibrated->matrix[layer][which];
+        cut.weights = cut.ready->weights != NULL ? cut.ready->weights : cut.weights;
+    }
     cut.row = whole(cut.rows);
     cut.column = whole(cut.columns);
     const bool by_input = which == LAYER_O || which == LAYER_DOWN;
@@ -96,16 +101,26 @@ static int cut_quantized(const struct quantized_matrix *whole_matrix, const stru
     return missing ? -ENOMEM : 0;
 }
 
+// The output matrix is rounded to nearest by whatever quantizer: the others leave it alone.
+static int quantize(const struct build *build, const struct cut *cut, const struct weight_format *format, const float *weights,
+                    const uint8_t *mask, struct quantized_matrix *codes, char *why, size_t why_size)
+{
+    const int group = format->per_tensor ? QUANTIZE_TENSOR : format->group;
+    if (cut->layer >= 0 && build->variant->recipe.quantizer == QUANTIZER_HQQ)
+        return quantize_half_quadratic(weights, mask, cut->rows, cut->columns, format->bits, group, format->asymmetric, codes, why, why_size);
+    return quantize_matrix(weights, cut->rows, cut->columns, format->bits, group, format->asymmetric, codes, why, why_size);
+}
+
 static int pack_quantized(struct build *build, const struct cut *cut, const struct weight_format *format, const float *weights,
-                          const uint8_t *mask_part, struct packed_matrix **packed)
+                          const uint8_t *mask, const uint8_t *mask_part, struct packed_matrix **packed)
 {
     struct quantized_matrix codes = { 0 }, part = { 0 };
     char why[160] = "no memory";
-    const int group = format->per_tensor ? QUANTIZE_TENSOR : format->group;
-    int status = quantize_matrix(weights, cut->rows, cut->columns, format->bits, group, format->asymmetric, &codes, why, sizeof(why));
-    const struct quantized_matrix *kept = keeps_all(cut) ? &codes : &part;
+    const bool ready = cut->ready != NULL && cut->ready->codes.codes != NULL;
+    int status = ready ? 0 : quantize(build, cut, format, weights, mask, &codes, why, sizeof(why));
+    const struct quantized_matrix *all = ready ? &cut->ready->codes : &codes, *kept = keeps_all(cut) ? all : &part;
     if (status == 0 && kept == &part)
-        status = cut_quantized(&codes, cut, &part);
+        status = cut_quantized(all, cut, &part);
     if (status == 0)
         status = packed_create(format, kept->rows, kept->columns, NULL, kept, mask_part, packed);
     if (status == -EINVAL && strcmp(why, "no memory") == 0)
@@ -153,7 +168,7 @@ static int pack_cut(struct build *build, const struct cut *cut, const struct wei
         *pruned = prune_dropped(mask_part, part_count);
     }
     const float *from = weights != NULL ? weights : cut->weights;
-    status = format->type == WEIGHT_QUANTIZED ? pack_quantized(build, cut, format, from, mask_part, packed)
+    status = format->type == WEIGHT_QUANTIZED ? pack_quantized(build, cut, format, from, mask, mask_part, packed)
                                               : pack_floats(build, cut, format, from, mask_part, packed);
 out:
     free(weights);
@@ -175,7 +190,7 @@ static void build_layer_matrix(struct build *build, int layer, enum layer_matrix
     struct variant *variant = build->variant;
     const struct cut cut = layer_cut(variant, layer, which);
     uint8_t *own_mask = NULL;
-    const uint8_t *mask = build->masks != NULL ? build->masks[layer][which] : NULL;
+    const uint8_t *mask = build->masks != NULL ? build->masks[layer][which] : cut.ready != NULL ? cut.ready->mask : NULL;
     if (mask == NULL && variant->recipe.method != PRUNE_NONE) {
         char why[160] = "no memory";
         own_mask = full_mask(cut.rows, cut.columns);
@@ -263,8 +278,8 @@ static int prune_globally(struct build *build)
     return status;
 }
 
-int variant_create(struct variant **variant_out, const struct model *model, const struct variant_recipe *recipe, const struct layout *layout,
-                   int rank, char *error, size_t error_size)
+static int create(struct variant **variant_out, const struct model *model, struct calibrated *calibrated, const struct variant_recipe *recipe,
+                  const struct layout *layout, int rank, char *error, size_t error_size)
 {
     *variant_out = NULL;
     const struct model_config *config = &model->config;
@@ -272,9 +287,11 @@ int variant_create(struct variant **variant_out, const struct model *model, cons
     struct variant *variant = calloc(1, sizeof(*variant));
     if (variant == NULL) {
         snprintf(error, error_size, "no memory for a variant of the model");
+        calibrated_free(calibrated);
         return -ENOMEM;
     }
     build.variant = variant;
+    variant->calibrated = calibrated;
     omp_set_num_threads(layout->threads);
     variant->model = model;
     variant->recipe = *recipe;
@@ -299,8 +316,29 @@ int variant_create(struct variant **variant_out, const struct model *model, cons
         variant_free(variant);
         return build.status;
     }
+    if (calibrated != NULL)
+        calibrated_drop_matrices(calibrated);
     *variant_out = variant;
     return 0;
+}
+
+int variant_create(struct variant **variant_out, const struct model *model, const struct variant_recipe *recipe, const struct layout *layout,
+                   int rank, char *error, size_t error_size)
+{
+    *variant_out = NULL;
+    if (recipe_is_calibrated(recipe)) {
+        char method[32];
+        recipe_method_name(recipe, method, sizeof(method));
+        snprintf(error, error_size, "%s needs calibration text", method);
+        return -EINVAL;
+    }
+    return create(variant_out, model, NULL, recipe, layout, rank, error, error_size);
+}
+
+int variant_create_calibrated(struct variant **variant_out, struct calibrated *calibrated, const struct layout *layout, int rank, char *error,
+                              size_t error_size)
+{
+    return create(variant_out, &calibrated->model, calibrated, &calibrated->recipe, layout, rank, error, error_size);
 }
 
 void variant_free(struct variant *variant)
@@ -313,6 +351,7 @@ void variant_free(struct variant *variant)
                 packed_free(variant->matrix[layer][which]);
     if (variant->output != NULL)
         packed_free(variant->output);
+    calibrated_free(variant->calibrated);
     free(variant->matrix);
     free(variant);
 }

@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "bench/compress/calibrate.h"
 #include "bench/compress/recipe.h"
 #include "bench/model/layout.h"
 #include "bench/model/model.h"
@@ -19,6 +20,7 @@
 
 struct variant {
     const struct model *model; // embeddings, norms, tokenizer: must outlive the variant
+    struct calibrated *calibrated; // owned: what calibration made of the model, its matrices dropped; NULL without
     struct variant_recipe recipe;
     struct layout layout;
     struct layout_place place;
@@ -37,6 +39,9 @@ struct variant {
 // recipe (a completed one, see recipe_complete) does not fit the model, -ENOMEM; one line in error.
 int variant_create(struct variant **variant, const struct model *model, const struct variant_recipe *recipe, const struct layout *layout,
                    int rank, char *error, size_t error_size);
+// The same of a recipe that was carried out over calibration text, which variant_create refuses. Takes `calibrated` over, also when it fails.
+int variant_create_calibrated(struct variant **variant, struct calibrated *calibrated, const struct layout *layout, int rank, char *error,
+                              size_t error_size);
 void variant_free(struct variant *variant);
 
 #endif

@@ -62,10 +62,10 @@ static int canonical_prune(const char *word, char *value, size_t size, char *rea
     return result;
 }
 static int canonical_format(const char *word, char *value, size_t size, char *reason, size_t reason_size) {
-    struct weight_format format;
-    int result = weight_format_parse(word, &format, reason, reason_size);
+    struct variant_recipe recipe = {0};
+    int result = recipe_parse_format(word, &recipe, reason, reason_size);
     if (!result)
-        weight_format_name(&format, value, size);
+        recipe_format_name(&recipe, value, size);
     return result;
 }
 static int canonical_act(const char *word, char *value, size_t size, char *reason, size_t reason_size) {
@@ -107,8 +107,8 @@ static int canonical_device(const char *word, char *value, size_t size, char *re
 
 static const struct axis axes[INFERENCE_AXES] = {
     [AXIS_MODEL] = {"model", "bench/models/embedded.gguf", "a .gguf file, or a shape from bench/models/shapes/", true, canonical_model},
-    [AXIS_PRUNE] = {"prune", "none", "none, 50% (by magnitude), global:50%, 2:4, 4:8, b16x4:50%", false, canonical_prune},
-    [AXIS_FORMAT] = {"format", "f32", "f32 bf16 q16 q8g32 q6g32 q5g32 q4g32 q3g32 q2g32 q4c; a behind it: asymmetric", false,
+    [AXIS_PRUNE] = {"prune", "none", "none, 50% (by magnitude), global:50%, 2:4, 4:8, b16x4:50%; wanda:50%, sparsegpt:2:4, gradient:50%", false, canonical_prune},
+    [AXIS_FORMAT] = {"format", "f32", "f32 bf16 q16 q8g32 q6g32 q5g32 q4g32 q3g32 q2g32 q4c; a behind it: asymmetric; gptq:q4g128, awq:q4g128a, hqq:q4g64a", false,
                      canonical_format},
     [AXIS_ACT] = {"act", "auto", "activations: f32, q8, or auto: q8 for weights of 8 bits and fewer", false, canonical_act},
     [AXIS_KV] = {"kv", "f32", "the KV cache: f32, bf16, q8, q4; q8w128: the newest 128 tokens in f32", false, canonical_kv},
@@ -125,6 +125,9 @@ static const struct setting settings[] = {
     {"text", SETTING_TEXT, "", 0, 0, NULL, false, false, "a text to measure quality on; empty: WordNet's held-out glosses"},
     {"quality_tokens", SETTING_INTEGER, "8192", 0, 1e9, NULL, true, false,
      "tokens of it to use; 0: no quality is measured"},
+    {"calibration_text", SETTING_TEXT, "", 0, 0, NULL, false, false,
+     "a text for wanda, sparsegpt, gradient, gptq and awq; empty: text behind the scored tokens, or glosses that are not scored"},
+    {"calibration_tokens", SETTING_INTEGER, "8192", 512, 1e9, NULL, false, false, "tokens of it to use"},
 };
 
 // As results/README.md has them; new ones go to the end.
@@ -165,10 +168,10 @@ int inference_cell_read(const struct cell *cell, struct inference_cell *read, ch
 }
 
 static void settle(struct cell *cell) {
-    struct weight_format format;
+    struct variant_recipe recipe = {0};
     char reason[256];
-    if (!strcmp(cell->value[AXIS_ACT], "auto") && !weight_format_parse(cell->value[AXIS_FORMAT], &format, reason, sizeof reason))
-        cell->value[AXIS_ACT] = format.type == WEIGHT_QUANTIZED && format.bits <= 8 ? "q8" : "f32";
+    if (!strcmp(cell->value[AXIS_ACT], "auto") && !recipe_parse_format(cell->value[AXIS_FORMAT], &recipe, reason, sizeof reason))
+        cell->value[AXIS_ACT] = recipe.format.type == WEIGHT_QUANTIZED && recipe.format.bits <= 8 ? "q8" : "f32";
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -184,7 +187,9 @@ struct known_model {
 struct inference_plan {
     const struct machine_limits *limits;
     const char *text; // NULL: the glosses
+    const char *calibration_text;
     size_t quality_tokens;
+    double calibration_tokens;
     struct known_model *models;
     size_t count;
 };
@@ -198,6 +203,8 @@ static int plan_open(const struct settings *given, const struct machine_limits *
     made->limits = limits;
     made->text = *settings_text(given, "text") ? settings_text(given, "text") : NULL;
     made->quality_tokens = (size_t)settings_number(given, "quality_tokens");
+    made->calibration_text = settings_text(given, "calibration_text");
+    made->calibration_tokens = settings_number(given, "calibration_tokens");
     *plan = made;
     return 0;
 }
@@ -320,6 +327,12 @@ static int identity(void *state, const struct cell *cell, struct record *identit
     record_set(identity_record, "weights_hash", "%016" PRIx64, model->weights_hash);
     if (model->has_quality)
         record_set(identity_record, "text_hash", "%016" PRIx64, model->text_hash);
+    // Only where it matters: a cell that reads no such text is the same cell whatever it says.
+    struct variant_recipe recipe;
+    char reason[256];
+    if (!recipe_parse(cell->value[AXIS_PRUNE], NULL, cell->value[AXIS_FORMAT], &recipe, reason, sizeof reason) &&
+        recipe_is_calibrated(&recipe))
+        record_set(identity_record, "calibration", "%.0f %s", plan->calibration_tokens, plan->calibration_text);
     return 0;
 }
 
@@ -375,7 +388,9 @@ static void estimate(void *state, const struct cell *cell, struct estimate *resu
                                                      3.0 * model->config.d_model * model->config.ffn) +
                      (double)model->config.vocab * model->config.d_model;
     result->sample_seconds = engine.prefill_flops / (50e9 * cores) + step * (read.gen - 1);
-    result->prepare_seconds = weights * 60e-9 + (has_suffix(cell->value[AXIS_MODEL], ".ini") ? weights * 15e-9 : 0);
+    // 4 FLOP a weight and token for two passes, as much for the hessians
+    double calibration = recipe_is_calibrated(&read.recipe) ? weights * 8 * plan->calibration_tokens / (50e9 * cores) : 0;
+    result->prepare_seconds = weights * 60e-9 + calibration + (has_suffix(cell->value[AXIS_MODEL], ".ini") ? weights * 15e-9 : 0);
     result->quality_seconds = model->has_quality ? (double)plan->quality_tokens * engine.flops_per_token / (50e9 * cores) : 0;
     result->bytes = (uint64_t)engine.peak_bytes;
     result->variant_bytes = (uint64_t)engine.weight_bytes;
@@ -388,9 +403,10 @@ static void describe(void *state, const struct cell *cell, struct record *row) {
     record_set(row, "model", "%s", model->config.name);
     bool known = !inference_cell_read(cell, &read, reason, sizeof reason);
     if (known) {
-        record_set(row, "method", "%s", recipe_method_name(&read.recipe));
+        recipe_method_name(&read.recipe, word, sizeof word);
+        record_set(row, "method", "%s", word);
         record_real(row, "prune_ratio", read.recipe.ratio);
-        weight_format_name(&read.recipe.format, word, sizeof word);
+        recipe_format_name(&read.recipe, word, sizeof word);
     }
     record_set(row, "format", "%s", known ? word : cell->value[AXIS_FORMAT]);
     record_set(row, "act", "%s", cell->value[AXIS_ACT]);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/compress/calibrated_variant.h"
 #include "bench/model/corpus.h"
 #include "bench/model/engine.h"
 #include "bench/model/tokenizer.h"
@@ -211,7 +212,12 @@ static int find_variant(struct inference_state *state, const char *key, struct l
         return -ENOMEM;
     }
     state->kept = grown;
-    int result = variant_create(found, &model->model, recipe, &state->layout, state->context->rank, error, error_size);
+    const char *text = settings_text(state->settings, "text"), *calibration = settings_text(state->settings, "calibration_text");
+    const struct calibration_source source = {*calibration ? calibration : NULL,
+                                              (size_t)settings_number(state->settings, "calibration_tokens"), *text ? text : NULL,
+                                              (size_t)settings_number(state->settings, "quality_tokens")};
+    int result = variant_obtain(found, &model->model, recipe, &state->layout, &source, state->context->world,
+                                state->context->oversubscribed ? NULL : worker_bind, (void *)state->context, error, error_size);
     if (result)
         return result;
     grown[state->kept_count] = (struct kept_variant){.variant = *found, .model = model, .used = state->uses};

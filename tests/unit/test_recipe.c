@@ -34,15 +34,21 @@ static void test_words(void **state) {
         {"b2x2max:0.9", "b2x2max:90%", "block", .9},
         {"global:b16x4:50%", "global:b16x4:50%", "block_global", .5},
         {"t0.02", "t0.02", "threshold", 0},
+        {"wanda:0.5", "wanda:50%", "wanda", .5},
+        {"wanda:2:4", "wanda:2:4", "wanda", .5},
+        {"sparsegpt:4:8", "sparsegpt:4:8", "sparsegpt", .5},
+        {"gradient:75%", "gradient:75%", "gradient", .75},
+        {"wanda:0%", "none", "none", 0},
     };
     for (size_t i = 0; i < COUNT(words); i++) {
         struct variant_recipe recipe = {0}, again = {0};
-        char word[48];
+        char word[48], method[48];
         if (recipe_parse_prune(words[i].word, &recipe, reason, sizeof reason))
             fail_msg("%s", reason);
         recipe_prune_name(&recipe, word, sizeof word);
         assert_string_equal(word, words[i].canonical);
-        assert_string_equal(recipe_method_name(&recipe), words[i].method);
+        recipe_method_name(&recipe, method, sizeof method);
+        assert_string_equal(method, words[i].method);
         assert_true(fabs(recipe.ratio - words[i].ratio) < 1e-12);
         assert_int_equal(recipe_parse_prune(word, &again, reason, sizeof reason), 0);
         assert_memory_equal(&recipe, &again, sizeof recipe);
@@ -71,6 +77,10 @@ static void test_refused(void **state) {
     const struct {
         const char *word, *says;
     } words[] = {{"", "known: none"},
+                 {"wanda", "known: none"},
+                 {"wanda:b16x4:50%", "takes a ratio or n:m"},
+                 {"global:wanda:50%", "takes a ratio or n:m"},
+                 {"sparsegpt:t0.1", "takes a ratio or n:m"},
                  {"half", "known: none"},
                  {"50", "did you mean 50%"},
                  {"150%", "outside"},
@@ -169,10 +179,49 @@ static void test_per_tensor_word(void **state) {
     assert_false(format.per_tensor);
 }
 
+static void test_quantizers(void **state) {
+    (void)state;
+    const struct {
+        const char *prune, *word, *canonical, *method;
+        bool calibrated;
+    } words[] = {
+        {"none", "gptq", "gptq:q4g128", "gptq", true},
+        {"none", "awq", "awq:q4g128a", "awq", true},
+        {"none", "hqq", "hqq:q4g64a", "hqq", false},
+        {"wanda:50%", "awq:q3g64a", "awq:q3g64a+s50", "wanda+awq", true},
+        {"2:4", "gptq:q4c", "gptq:q4c+2:4", "n:m+gptq", true},
+        {"sparsegpt:2:4", "f32", "f32+2:4", "sparsegpt", true},
+        {"50%", "q4g32", "q4g32+s50", "magnitude", false},
+    };
+    for (size_t i = 0; i < COUNT(words); i++) {
+        struct variant_recipe recipe, again = {0};
+        char word[48];
+        if (recipe_parse(words[i].prune, NULL, words[i].word, &recipe, reason, sizeof reason))
+            fail_msg("%s", reason);
+        recipe_format_name(&recipe, word, sizeof word);
+        assert_string_equal(word, words[i].canonical);
+        assert_int_equal(recipe_parse_format(word, &again, reason, sizeof reason), 0);
+        assert_int_equal(again.quantizer, recipe.quantizer);
+        recipe_method_name(&recipe, word, sizeof word);
+        assert_string_equal(word, words[i].method);
+        assert_int_equal(recipe_is_calibrated(&recipe), words[i].calibrated);
+    }
+    const char *refused[] = {"gptq:f32", "awq:q16g32", "gptq:q4t", "gptqq4", "rtn:q4g32"};
+    for (size_t i = 0; i < COUNT(refused); i++) {
+        struct variant_recipe recipe = {0};
+        if (recipe_parse_format(refused[i], &recipe, reason, sizeof reason) != -EINVAL)
+            fail_msg("%s: %s", refused[i], reason);
+    }
+    struct variant_recipe recipe;
+    assert_int_equal(recipe_parse("global:50%", NULL, "gptq", &recipe, reason, sizeof reason), -EINVAL);
+    assert_non_null(strstr(reason, "global"));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_words), cmocka_unit_test(test_fields),        cmocka_unit_test(test_refused),
         cmocka_unit_test(test_scope), cmocka_unit_test(test_store_follows), cmocka_unit_test(test_per_tensor_word),
+        cmocka_unit_test(test_quantizers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -16,6 +16,7 @@ bool session_option(struct session_options *options, int letter, const char *val
     case 'L': options->layout = value; return true;
     case 'A': options->activation = value; return true;
     case 'V': options->provider = value; return true;
+    case 'Q': options->kv = value; return true;
     case 'C': options->calibration_text = value; return true;
     default: return false;
     }
@@ -36,6 +37,8 @@ static int parse_words(struct model_session *session, const struct session_optio
     if (status == 0)
         status = recipe_parse(options->prune != NULL ? options->prune : "none", options->prune_scope,
                               options->format != NULL ? options->format : "f32", &session->recipe, error, error_size);
+    if (status == 0 && options->kv != NULL)
+        status = kv_format_parse(options->kv, &session->kv, error, error_size);
     if (status == 0 && options->activation != NULL && activation_parse(options->activation, &session->activation) != 0) {
         snprintf(error, error_size, "unknown activation '%s' (known: f32, q8)", options->activation);
         status = -EINVAL;
@@ -84,7 +87,7 @@ int session_open(struct model_session *session, const char *command, const struc
     variant_free(session->variant);
     session->engine = NULL;
     session->variant = NULL;
-    const struct engine_options options = { .provider = session->provider, .activation = session->activation, .max_batch = batch,
+    const struct engine_options options = { .provider = session->provider, .activation = session->activation, .kv = session->kv, .max_batch = batch,
                                             .max_context = max_context };
     int status = layout_check(&session->layout, &session->model.config, &recipe->format, batch, error, sizeof(error));
     if (status == 0)

@@ -10,7 +10,7 @@
 #include "bench/model/engine.h"
 
 struct session_options {
-    const char *model_path, *prune, *prune_scope, *format, *layout, *activation, *provider, *calibration_text;
+    const char *model_path, *prune, *prune_scope, *format, *layout, *activation, *provider, *kv, *calibration_text;
 };
 
 struct model_session {
@@ -19,6 +19,7 @@ struct model_session {
     struct variant_recipe recipe;
     enum activation activation;
     enum provider provider;
+    struct kv_format kv;
     struct calibration_source calibration;
     struct variant *variant;
     struct engine *engine;
@@ -28,7 +29,7 @@ struct model_session {
 #define SESSION_OPTIONS                                                                                                                  \
     { "format", required_argument, NULL, 'F' }, { "prune", required_argument, NULL, 'P' },                                                 \
         { "prune-scope", required_argument, NULL, 'S' }, { "layout", required_argument, NULL, 'L' }, { "act", required_argument, NULL, 'A' }, \
-        { "provider", required_argument, NULL, 'V' },                                                                                      \
+        { "provider", required_argument, NULL, 'V' }, { "kv", required_argument, NULL, 'Q' },                                              \
     {                                                                                                                                      \
         "calibration-text", required_argument, NULL, 'C'                                                                                   \
     }
@@ -39,6 +40,7 @@ struct model_session {
     "  --layout W       t2, tp2, pp2.t2 … (t1); ranks are started by mpirun -n RANKS llmsweep …\n" \
     "  --act W          activations: f32 or q8 (f32)\n"                                              \
     "  --provider W     own, openblas or onednn (own)\n"                                             \
+    "  --kv W           the KV cache: f32, bf16, q8, q4, q8w128 … (f32)\n"                          \
     "  --calibration-text F  what gptq, awq, wanda, sparsegpt and gradient read (glosses that are not scored)\n"
 bool session_option(struct session_options *options, int letter, const char *value);
 

@@ -25,7 +25,8 @@ struct quality_result {
     double ppl, ppl_se;
     // against the baseline; NaN when there was none (the baseline itself)
     double dlnppl, dlnppl_se; // mean of ln p₀ − ln p on the true tokens: ln(ppl/ppl₀)
-    double kld, kld_se, kld_p99;
+    double kld, kld_se;       // mean
+    double kld_median, kld_median_se, kld_p99, kld_p99_se, kld_max; // a quantile's error: half of what its ranks ± one s.e. enclose
     double top1, top1_se;     // the share of positions with the same greedy token
     double flips, flips_se;
 };

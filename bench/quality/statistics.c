@@ -25,24 +25,36 @@ static int rising(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-// The smallest value that at least 99% of all do not exceed.
-static double percentile_99(const float *values, size_t count)
+// The smallest value that at least `part` of all do not exceed, and its error: the rank of a quantile is binomial.
+static void quantile(const float *sorted, size_t count, double part, double *value, double *error)
+{
+    const double rank = part * (double)count, spread = sqrt((double)count * part * (1 - part));
+    const double last = (double)count;
+    // 1e-9: 0.99·count is not to be rounded up from a whole number
+    const size_t at = (size_t)fmin(fmax(ceil(rank - 1e-9), 1), last), low = (size_t)fmax(floor(rank - spread), 1);
+    const size_t high = (size_t)fmin(ceil(rank + spread), last);
+    *value = (double)sorted[at - 1];
+    *error = count > 1 ? ((double)sorted[high - 1] - (double)sorted[low - 1]) / 2 : NAN;
+}
+
+static void quantiles(const float *values, size_t count, struct quality_result *result)
 {
     float *sorted = malloc(count * sizeof(float));
     if (sorted == NULL)
-        return NAN;
+        return;
     memcpy(sorted, values, count * sizeof(float));
     qsort(sorted, count, sizeof(float), rising);
-    const size_t at = (99 * count + 99) / 100;
-    const double value = (double)sorted[at - 1];
+    quantile(sorted, count, 0.5, &result->kld_median, &result->kld_median_se);
+    quantile(sorted, count, 0.99, &result->kld_p99, &result->kld_p99_se);
+    result->kld_max = (double)sorted[count - 1];
     free(sorted);
-    return value;
 }
 
 void quality_statistics(const struct quality_tokens *tokens, struct quality_result *result)
 {
     *result = (struct quality_result){ .tokens = (int)tokens->count, .ppl = NAN, .ppl_se = NAN, .dlnppl = NAN, .dlnppl_se = NAN,
-                                       .kld = NAN, .kld_se = NAN, .kld_p99 = NAN, .top1 = NAN, .top1_se = NAN, .flips = NAN,
+                                       .kld = NAN, .kld_se = NAN, .kld_median = NAN, .kld_median_se = NAN,
+                                       .kld_p99 = NAN, .kld_p99_se = NAN, .kld_max = NAN, .top1 = NAN, .top1_se = NAN, .flips = NAN,
                                        .flips_se = NAN };
     if (tokens->count == 0)
         return;
@@ -54,7 +66,7 @@ void quality_statistics(const struct quality_tokens *tokens, struct quality_resu
         return;
     mean_and_error(tokens->loss, tokens->baseline_loss, tokens->count, &result->dlnppl, &result->dlnppl_se);
     mean_and_error(tokens->kld, NULL, tokens->count, &result->kld, &result->kld_se);
-    result->kld_p99 = percentile_99(tokens->kld, tokens->count);
+    quantiles(tokens->kld, tokens->count, result);
     mean_and_error(tokens->same_top, NULL, tokens->count, &result->top1, &result->top1_se);
     mean_and_error(tokens->flipped, NULL, tokens->count, &result->flips, &result->flips_se);
 }

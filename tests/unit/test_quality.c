@@ -51,6 +51,11 @@ static void test_statistics_by_hand(void **unused)
         many[i] = (float)((i * 37) % 200 + 1);
     quality_statistics(&(struct quality_tokens){ 200, many, zero, many, zero, zero }, &result);
     assert_near(result.kld_p99, 198, 0);
+    // the ranks of the median are 100 ± √50, and 198 ± √1.98 of the percentile
+    assert_near(result.kld_median, 100, 0);
+    assert_near(result.kld_median_se, (108 - 92) / 2.0, 0);
+    assert_near(result.kld_p99_se, (200 - 196) / 2.0, 0);
+    assert_near(result.kld_max, 200, 0);
 }
 
 static void make_model(struct model *model, float scale)

@@ -398,7 +398,7 @@ static void test_scaling_keeps_the_function(void **unused)
             off += ((double)after[i] - (double)before[i]) * ((double)after[i] - (double)before[i]);
             size += (double)before[i] * (double)before[i];
         }
-        if (!(sqrt(off / size) < 0.02))
+        if (!(sqrt(off / size) < 0.05)) // of 8 bits; a scale forgotten is off by much more
             fail_msg("kind %d: logits are %g off", kind, sqrt(off / size));
         free(before);
         model_free(&scaled);

@@ -219,7 +219,7 @@ int reconstruct(const struct reconstruction *how, int rows, int columns, const f
 
 double layer_error(const float *weights, const float *changed, int rows, int columns, const float *hessian) {
     size_t count = (size_t)rows * (size_t)columns;
-    float *difference = malloc(count * sizeof *difference), *product = malloc(count * sizeof *product);
+    float *difference = calloc(count, sizeof *difference), *product = malloc(count * sizeof *product);
     double sum = NAN;
     if (difference && product) {
         for (size_t i = 0; i < count; i++)

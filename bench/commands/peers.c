@@ -264,11 +264,17 @@ int command_peers(int argc, char **argv) {
         request.llama_bench = named;
     if (!request.llama_bench)
         request.llama_bench = found = on_path("llama-bench");
-    if (request.llama_bench)
+    char *path = request.llama_bench ? realpath(request.llama_bench, NULL) : NULL; // it will run in another folder
+    if (request.llama_bench && !path)
+        code = wrong("no such program:", request.llama_bench);
+    request.llama_bench = path;
+    if (path)
         request.llama_quantize = quantize = beside(request.llama_bench, "llama-quantize");
-    code = comm_start(&argc, &argv, error, sizeof error) ? complain(error) : run(&request);
+    if (!code)
+        code = comm_start(&argc, &argv, error, sizeof error) ? complain(error) : run(&request);
     comm_stop();
     json_decref(request.json);
+    free(path);
     free(found);
     free(quantize);
     return code;

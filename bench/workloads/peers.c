@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <ftw.h>
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,14 +41,18 @@ void peers_close(struct peers *peers) {
 
 static int write_model(struct peers *peers, char *error, size_t error_size) {
     const char *under = getenv("TMPDIR");
-    char folder[sizeof peers->folder], path[600];
+    char folder[sizeof peers->folder], path[PATH_MAX];
     if (snprintf(folder, sizeof folder, "%s/llmsweep-peers-XXXXXX", under && *under ? under : "/tmp") >= (int)sizeof folder ||
-        !mkdtemp(folder)) {
+        !mkdtemp(folder) || !realpath(folder, path)) {
         const int code = errno ? errno : ENAMETOOLONG;
         snprintf(error, error_size, "no folder for models: %s (set TMPDIR to one with some gigabytes)", strerror(code));
         return -code;
     }
-    memcpy(peers->folder, folder, sizeof folder);
+    if (snprintf(peers->folder, sizeof peers->folder, "%s", path) >= (int)sizeof peers->folder) {
+        snprintf(error, error_size, "%s: the path is too long", under);
+        *peers->folder = '\0';
+        return -ENAMETOOLONG;
+    }
     snprintf(path, sizeof path, "%s/f16.gguf", peers->folder);
     return gguf_write_model(path, &peers->model, TENSOR_F16, error, error_size);
 }
@@ -100,7 +105,7 @@ static int type_path(const struct peers *peers, const struct peer *peer, const c
         return -ENOTSUP;
     }
     const char *const arguments[] = {peer->quantize, "--pure", from, path, type, NULL};
-    const int result = peer_process_run(arguments, peers->options.limit, &output, error, error_size);
+    const int result = peer_process_run(arguments, peers->folder, peers->options.limit, &output, error, error_size);
     free(output);
     if (result)
         unlink(path);
@@ -115,7 +120,7 @@ static int time_theirs(const struct peers *peers, const struct peer *peer, const
     snprintf(team, sizeof team, "%d", threads);
     // One repetition: the pairs are the repetitions. It warms up by itself.
     const char *const arguments[] = {peer->bench, "-m", path, "-p", prompt, "-n", gen, "-t", team, "-r", "1", "-o", "json", NULL};
-    int result = peer_process_run(arguments, peers->options.limit, &output, error, error_size);
+    int result = peer_process_run(arguments, peers->folder, peers->options.limit, &output, error, error_size);
     if (!result)
         result = peer_speeds_parse(output, speeds, error, error_size);
     free(output);

@@ -14,7 +14,7 @@ struct model_config;
 enum { PEER_PAIRS_LIMIT = 100 };
 
 struct peer {
-    const char *bench;    // llama-bench
+    const char *bench;    // llama-bench, an absolute path
     const char *quantize; // llama-quantize of the same build
 };
 

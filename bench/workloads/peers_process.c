@@ -60,12 +60,13 @@ static void quote_last_line(int fd, char *line, size_t size) {
             *c = ' ';
 }
 
-static int start(const char *const *arguments, int output, int log, pid_t *child) {
+static int start(const char *const *arguments, const char *folder, int output, int log, pid_t *child) {
     posix_spawn_file_actions_t actions;
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_adddup2(&actions, output, 1);
     posix_spawn_file_actions_adddup2(&actions, log, 2);
+    posix_spawn_file_actions_addchdir_np(&actions, folder);
     const int result = posix_spawnp(child, arguments[0], &actions, NULL, (char *const *)(size_t)arguments, environ);
     posix_spawn_file_actions_destroy(&actions);
     return -result;
@@ -80,7 +81,7 @@ static int collect(pid_t child, int fd, int seconds, FILE *memory, int *status) 
     return result;
 }
 
-int peer_process_run(const char *const *arguments, int seconds, char **output, char *error, size_t error_size) {
+int peer_process_run(const char *const *arguments, const char *folder, int seconds, char **output, char *error, size_t error_size) {
     char log_name[] = "/tmp/llmsweep-peer-XXXXXX", line[256] = "";
     int pipes[2] = {-1, -1}, status = 0, result = 0;
     size_t size;
@@ -93,7 +94,7 @@ int peer_process_run(const char *const *arguments, int seconds, char **output, c
         result = -errno;
     pid_t child = -1;
     if (!result)
-        result = start(arguments, pipes[1], log, &child);
+        result = start(arguments, folder, pipes[1], log, &child);
     if (pipes[1] >= 0)
         close(pipes[1]);
     if (!result)

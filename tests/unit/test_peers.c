@@ -47,15 +47,15 @@ static void test_speeds_missing(void **state) {
 static void test_process(void **state) {
     (void)state;
     char *output;
-    assert_int_equal(peer_process_run((const char *const[]){"sh", "-c", "echo out; echo said >&2", NULL}, 10, &output, error, sizeof error), 0);
+    assert_int_equal(peer_process_run((const char *const[]){"sh", "-c", "echo out; echo said >&2", NULL}, "/tmp", 10, &output, error, sizeof error), 0);
     assert_string_equal(output, "out\n");
     free(output);
-    assert_true(peer_process_run((const char *const[]){"sh", "-c", "echo why >&2; exit 3", NULL}, 10, &output, error, sizeof error) < 0);
+    assert_true(peer_process_run((const char *const[]){"sh", "-c", "echo why >&2; exit 3", NULL}, "/tmp", 10, &output, error, sizeof error) < 0);
     assert_non_null(strstr(error, "why"));
     assert_null(output);
-    assert_true(peer_process_run((const char *const[]){"sh", "-c", "exec sleep 30", NULL}, 1, &output, error, sizeof error) < 0);
+    assert_true(peer_process_run((const char *const[]){"sh", "-c", "exec sleep 30", NULL}, "/tmp", 1, &output, error, sizeof error) < 0);
     assert_non_null(strstr(error, "longer than 1 s"));
-    assert_true(peer_process_run((const char *const[]){"/no/such/program", NULL}, 1, &output, error, sizeof error) < 0);
+    assert_true(peer_process_run((const char *const[]){"/no/such/program", NULL}, "/tmp", 1, &output, error, sizeof error) < 0);
 }
 
 static void write_script(const char *path, const char *text) {
@@ -75,7 +75,7 @@ static void test_compare(void **state) {
     snprintf(bench, sizeof bench, "%s/llama-bench", folder);
     snprintf(quantize, sizeof quantize, "%s/llama-quantize", folder);
     write_script(quantize, "#!/bin/sh\n[ \"$4\" = Q8_0 ] && cp \"$2\" \"$3\"\n");
-    write_script(bench, "#!/bin/sh\n[ -s \"$2\" ] || exit 1\n"
+    write_script(bench, "#!/bin/sh\n[ -s \"$2\" ] || exit 1\n: > left-behind\n"
                         "echo '[{\"n_prompt\":32,\"n_gen\":0,\"avg_ts\":100},{\"n_prompt\":0,\"n_gen\":4,\"avg_ts\":10}]'\n");
     const struct model_config config = {.name = "t", .vocab = 256, .d_model = 64, .layers = 1, .heads = 2, .kv_heads = 1, .head_dim = 32,
                                         .ffn = 128, .context = 64, .rope_theta = 10000, .norm_eps = 1e-5f};

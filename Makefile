@@ -151,6 +151,25 @@ define sanitized
 	$(patsubst $(BUILD)/%,$(BUILD)/$(1)/%,$(UNIT_TESTS) $(CHECK_TESTS))
 endef
 
+# Readers of files that are not trusted, fed with damaged ones (libFuzzer, which clang has). A target names the sources that it needs in its
+# line "sources:"; what it found once is among its seeds.
+FUZZ_SECONDS ?= 60
+FUZZ_CC      ?= clang
+FUZZ_TESTS   := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+.PHONY: fuzz
+fuzz: $(FUZZ_TESTS) ## feed the readers of files with damaged ones (needs clang; FUZZ_SECONDS=60 for each)
+	@for program in $^; do name=$${program##*/fuzz_}; echo "  FUZZ  $$name"; mkdir -p $$program.corpus; \
+	$$program -max_total_time=$(FUZZ_SECONDS) -timeout=20 -rss_limit_mb=2500 -max_len=65536 -verbosity=0 -print_final_stats=1 \
+	-artifact_prefix=$$program. $$program.corpus $$(ls -d tests/fuzz/seeds/$$name 2>/dev/null) > $$program.log 2>&1 || \
+	{ tail -n 40 $$program.log; exit 1; }; grep -E 'number_of_executed_units|average_exec' $$program.log; done
+
+$(BUILD)/fuzz/%: tests/fuzz/%.c $(wildcard bench/*/*.[ch] harness/*.[ch])
+	@mkdir -p $(@D)
+	$(call say,FUZZ  $@)
+	$(Q)$(FUZZ_CC) -D_GNU_SOURCE -I. $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null) -std=gnu11 -O1 -g -Wall -Wextra \
+	-fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -o $@ $< $$(sed -n 's,^// sources: ,,p' $<) \
+	-lpcre2-8 -ljansson -linih -lm
+
 .PHONY: clean
 clean: ## remove everything that was built
 	rm -rf $(BUILD)

@@ -56,8 +56,8 @@ static int append_file(char **storage, size_t *bytes, const char *path, char *er
         *bytes += got;
     } while (got > 0);
     if (!rc && ferror(file)) {
-        snprintf(error, error_size, "%s: cannot be read (is it a folder?)", path);
-        rc = -EIO;
+        rc = errno == EISDIR ? -EISDIR : -EIO;
+        snprintf(error, error_size, "%s: cannot be read: %s", path, strerror(-rc));
     }
     fclose(file);
     return rc;

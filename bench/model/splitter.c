@@ -22,8 +22,12 @@ struct stage {
     bool jit, drop_rest;
 };
 
+// A pattern out of a file may be one that tries for ever; those of real tokenizers need a few steps a character.
+enum { MOST_STEPS = 1000000 };
+
 struct splitter {
     char *name;
+    pcre2_match_context *limits;
     int count;
     struct stage stages[];
 };
@@ -94,14 +98,17 @@ static int create(struct splitter **splitter, const char *name, const struct spl
                   size_t error_size)
 {
     struct splitter *s = calloc(1, sizeof *s + (size_t)count * sizeof *s->stages);
-    if (s)
+    if (s) {
         s->name = strdup(name);
-    if (!s || !s->name) {
-        free(s);
+        s->limits = pcre2_match_context_create(NULL);
+    }
+    if (!s || !s->name || !s->limits) {
+        splitter_free(s);
         snprintf(error, error_size, "no memory for the pre-tokenizer '%.40s'", name);
         return -ENOMEM;
     }
     int rc = 0;
+    pcre2_set_match_limit(s->limits, MOST_STEPS);
     for (; s->count < count && !rc; s->count++)
         rc = compile(&s->stages[s->count], &stages[s->count], error, error_size);
     if (rc)
@@ -140,6 +147,7 @@ void splitter_free(struct splitter *splitter)
         return;
     for (int i = 0; i < splitter->count; i++)
         pcre2_code_free(splitter->stages[i].code);
+    pcre2_match_context_free(splitter->limits);
     free(splitter->name);
     free(splitter);
 }
@@ -161,9 +169,10 @@ static int find(const struct run *run, const struct stage *stage, const char *te
 {
     int found = PCRE2_ERROR_JIT_STACKLIMIT;
     if (stage->jit)
-        found = pcre2_jit_match(stage->code, (PCRE2_SPTR)text, bytes, from, 0, run->match, NULL);
+        found = pcre2_jit_match(stage->code, (PCRE2_SPTR)text, bytes, from, 0, run->match, run->splitter->limits);
     if (found == PCRE2_ERROR_JIT_STACKLIMIT) // the interpreter keeps its state on the heap
-        found = pcre2_match(stage->code, (PCRE2_SPTR)text, bytes, from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, run->match, NULL);
+        found = pcre2_match(stage->code, (PCRE2_SPTR)text, bytes, from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, run->match,
+                            run->splitter->limits);
     if (found == PCRE2_ERROR_NOMATCH)
         return 0;
     if (found < 0)

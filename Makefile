@@ -102,7 +102,7 @@ JOBS ?= $(shell nproc)
 bench: ## install what is missing, build, run the default sweep and write its report (SPEC=, MODEL=, TEXT=)
 	scripts/setup.sh
 	$(MAKE) -j$(JOBS) --no-print-directory all
-	$(BUILD)/llmsweep run $(SPEC) --report $(if $(MODEL),--set model=$(MODEL)) $(if $(TEXT),--set text=$(TEXT))
+	$(BUILD)/llmsweep run $(SPEC) --report $(if $(MODEL),--set 'model=$(MODEL)') $(if $(TEXT),--set 'text=$(TEXT)')
 
 RUN ?= $(lastword $(sort $(wildcard results/2*)))
 .PHONY: report

@@ -14,6 +14,7 @@ static const struct command commands[] = {
     {"plan", "SPEC [--json] [--set KEY=VALUE]", "list a sweep's cells, and what they will take", command_plan},
     {"report", "RUN…", "write a run's report", command_report},
     {"compare", "A B [C…] [--by KEYS] [--format FORM]", "put stored runs side by side, cell by cell", command_compare},
+    {"gate", "--base REV|DIR [--head REV|DIR] [--spec SPEC]", "judge a change by pairs of runs: slower, worse, broken?", command_gate},
     {"eval", "MODEL [--text FILE] [--format W] [--prune W] [--json]", "say how good a model is, and what compression costs it",
      command_eval},
     {"generate", "MODEL -p TEXT [-n TOKENS] [--format W] [--layout W]", "continue a text", command_generate},

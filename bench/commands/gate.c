@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: MIT
+// llmsweep gate: judges a change by pairs of runs on this machine.
+#include <errno.h>
+#include <getopt.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "bench/commands/commands.h"
+#include "bench/compare/document.h"
+#include "bench/gate/gate.h"
+
+static const char usage[] =
+    "usage: llmsweep gate --base REV|DIR [--head REV|DIR] [--spec SPEC] [options]\n"
+    "Builds both versions in folders of their own, runs the spec in random ABBA blocks of fresh processes (base, head, base again), and says of every\n"
+    "cell whether its speed or its quality changed. REV is a git revision, DIR the folder of a build or of sources.\n"
+    "  --base REV|DIR   what to compare with, such as main, HEAD~1, ../release\n"
+    "  --head REV|DIR   what is judged (default: the working tree)\n"
+    "  --spec SPEC      the cells (default bench/specs/gate.ini)\n"
+    "  --set KEY=VALUE  over what the spec says, for both\n"
+    "  --pairs N        blocks to run (default: what the number of cells needs, at least 10)\n"
+    "  --time T         for pairs and second look together, such as 8m (default) or 300s\n"
+    "  --threshold P    a change of speed below this is of no interest (default 2%)\n"
+    "  --quality P      a rise of perplexity below this is of no interest (default 0.1%)\n"
+    "  --no-second-look judge by the first set of pairs alone\n"
+    "  -o DIR           where builds, surveys and results go (default results/gate-<date>); DIR/gate.md, gate.json, pairs.csv\n"
+    "  --format FORM    text (default), markdown or json on standard output\n"
+    "  --quiet          no progress\n"
+    "exit codes: 0 no regression; 1 slower, worse or broken; 2 wrong usage; 3 the gate itself failed; 4 nothing but ambiguous figures\n"
+    "example: llmsweep gate --base origin/main\n";
+
+static volatile sig_atomic_t interrupted;
+
+static void on_signal(int number) {
+    (void)number;
+    interrupted = 1;
+}
+
+static int complain(const char *what) {
+    fprintf(stderr, "llmsweep: gate: %s\n", what);
+    return 2;
+}
+
+enum { SETTINGS = 16 };
+struct arguments {
+    struct gate_options options;
+    const char *overrides[SETTINGS], *form;
+    char folder[128];
+};
+
+// "2%" or "2" as 0.02.
+static bool read_percent(const char *text, double *value) {
+    char *end;
+    *value = strtod(text, &end) / 100;
+    return end != text && *value > 0 && *value < 1 && (!*end || !strcmp(end, "%"));
+}
+
+static bool read_seconds(const char *text, double *seconds) {
+    char *end;
+    *seconds = strtod(text, &end);
+    if (end == text || !(*seconds > 0) || !isfinite(*seconds))
+        return false;
+    if (!strcmp(end, "m"))
+        *seconds *= 60;
+    return !*end || !strcmp(end, "s") || !strcmp(end, "m");
+}
+
+static int parse_arguments(int argc, char **argv, struct arguments *arguments) {
+    enum { BASE = 256, HEAD, SPEC, SET, PAIRS, TIME, THRESHOLD, QUALITY, NO_SECOND, FORMAT, QUIET };
+    static const struct option options[] = {{"base", required_argument, NULL, BASE},       {"head", required_argument, NULL, HEAD},
+                                            {"spec", required_argument, NULL, SPEC},       {"set", required_argument, NULL, SET},
+                                            {"pairs", required_argument, NULL, PAIRS},     {"time", required_argument, NULL, TIME},
+                                            {"threshold", required_argument, NULL, THRESHOLD}, {"quality", required_argument, NULL, QUALITY},
+                                            {"no-second-look", no_argument, NULL, NO_SECOND}, {"format", required_argument, NULL, FORMAT},
+                                            {"quiet", no_argument, NULL, QUIET},           {"output", required_argument, NULL, 'o'},
+                                            {"help", no_argument, NULL, 'h'},              {0}};
+    struct gate_options *gate = &arguments->options;
+    *arguments = (struct arguments){.options = gate_defaults, .form = "text"};
+    gate->spec = "bench/specs/gate.ini";
+    gate->messages = stderr;
+    gate->overrides = arguments->overrides;
+    gate->interrupted = &interrupted;
+    optind = 1;
+    for (int option; (option = getopt_long(argc, argv, "o:h", options, NULL)) != -1;) {
+        char *end;
+        long pairs;
+        switch (option) {
+        case BASE:
+            gate->base = optarg;
+            break;
+        case HEAD:
+            gate->head = optarg;
+            break;
+        case SPEC:
+            gate->spec = optarg;
+            break;
+        case SET:
+            if (gate->override_count == SETTINGS)
+                return complain("too many --set");
+            arguments->overrides[gate->override_count++] = optarg;
+            break;
+        case PAIRS:
+            pairs = strtol(optarg, &end, 10);
+            if (end == optarg || *end || pairs < GATE_PAIRS_LEAST || pairs > 1000)
+                return complain("--pairs takes a number from 10 to 1000: fewer pairs cannot be judged");
+            gate->blocks = (size_t)pairs;
+            break;
+        case TIME:
+            if (!read_seconds(optarg, &gate->seconds))
+                return complain("--time takes a duration, such as 300s or 8m");
+            break;
+        case THRESHOLD:
+            if (!read_percent(optarg, &gate->rules.threshold))
+                return complain("--threshold takes a percentage above 0 and below 100, such as 2%");
+            break;
+        case QUALITY:
+            if (!read_percent(optarg, &gate->quality_threshold))
+                return complain("--quality takes a percentage above 0 and below 100, such as 0.1%");
+            break;
+        case NO_SECOND:
+            gate->second_look = false;
+            break;
+        case FORMAT:
+            arguments->form = optarg;
+            break;
+        case QUIET:
+            gate->messages = NULL;
+            break;
+        case 'o':
+            gate->folder = optarg;
+            break;
+        default:
+            fputs(usage, option == 'h' ? stdout : stderr);
+            return option == 'h' ? -1 : 2;
+        }
+    }
+    if (optind < argc)
+        return complain("takes options only (--help says which)");
+    if (!gate->base)
+        return complain("--base is missing: what to compare with, such as main or HEAD~1");
+    if (strcmp(arguments->form, "text") && strcmp(arguments->form, "markdown") && strcmp(arguments->form, "json"))
+        return complain("--format takes text, markdown or json");
+    return 0;
+}
+
+static int default_folder(struct arguments *arguments) {
+    time_t now = time(NULL);
+    struct tm utc;
+    if (arguments->options.folder)
+        return 0;
+    mkdir("results", 0777); // whether that worked is seen below
+    gmtime_r(&now, &utc);
+    strftime(arguments->folder, sizeof arguments->folder, "results/gate-%Y%m%d-%H%M%S", &utc);
+    arguments->options.folder = arguments->folder;
+    return 0;
+}
+
+// Into the gate's folder. 0 or -errno.
+static int save(const struct gate_options *options, const struct gate_result *result) {
+    static const char *const names[] = {"gate.md", "gate.json", "pairs.csv"};
+    int code = 0;
+    for (int i = 0; i < 3 && !code; i++) {
+        char path[4200];
+        snprintf(path, sizeof path, "%s/%s", options->folder, names[i]);
+        FILE *out = fopen(path, "w");
+        if (!out) {
+            fprintf(stderr, "llmsweep: gate: %s: %s\n", path, strerror(errno));
+            return -errno;
+        }
+        code = i == 0 ? gate_write(options, result, DOCUMENT_MARKDOWN, out) : i == 1 ? gate_write_json(options, result, out) : gate_write_pairs(result, out);
+        if (fclose(out) && !code)
+            code = -errno;
+        if (code)
+            fprintf(stderr, "llmsweep: gate: %s: %s\n", path, strerror(-code));
+    }
+    return code;
+}
+
+int command_gate(int argc, char **argv) {
+    struct arguments arguments;
+    struct gate_result result;
+    char error[5000] = "";
+    int code = parse_arguments(argc, argv, &arguments);
+    if (code)
+        return code < 0 ? 0 : code;
+    default_folder(&arguments);
+    struct sigaction stop = {.sa_handler = on_signal};
+    sigaction(SIGINT, &stop, NULL);
+    sigaction(SIGTERM, &stop, NULL);
+    int failed = gate_run(&arguments.options, &result, error, sizeof error);
+    if (failed) {
+        fprintf(stderr, "llmsweep: gate: %s\n", error);
+        gate_free(&result);
+        return failed == -EINTR ? 130 : failed == -EINVAL || failed == -ENOENT || failed == -EACCES || failed == -ENOTDIR ? 2 : 3;
+    }
+    if (!strcmp(arguments.form, "json"))
+        failed = gate_write_json(&arguments.options, &result, stdout);
+    else
+        failed = gate_write(&arguments.options, &result, !strcmp(arguments.form, "markdown") ? DOCUMENT_MARKDOWN : DOCUMENT_TEXT, stdout);
+    if (save(&arguments.options, &result) || failed || fflush(stdout))
+        code = 3;
+    else
+        code = gate_exit_code(&result);
+    gate_free(&result);
+    return code;
+}

@@ -1,0 +1,375 @@
+// SPDX-License-Identifier: MIT
+#include "bench/gate/gate.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <gsl/gsl_randist.h>
+#include <gsl/gsl_rng.h>
+
+#include "harness/clock.h"
+#include "harness/progress.h"
+#include "harness/stats.h"
+
+enum arm { ARM_BASE, ARM_HEAD, ARM_AGAIN, ARMS };
+enum { SETS = 20, PROCESS_SECONDS = 600 };
+
+const struct gate_options gate_defaults = {
+    .seconds = 480, .quality_threshold = 0.001, .rules = {.threshold = 0.02, .level = 0.01, .seed = 1, .resamples = 4000}, .second_look = true};
+
+struct gate {
+    const struct gate_options *options;
+    struct gate_result *result;
+    char *programs[2]; // base, head
+    gsl_rng *rng;
+    struct progress progress;
+    uint64_t start;
+    double spent; // seconds of processes in this set of blocks
+};
+
+static const char *arm_program(const struct gate *gate, enum arm arm) {
+    return gate->programs[arm == ARM_HEAD];
+}
+
+// One fresh process of an arm: `spec` into folder/name.
+static int run_process(struct gate *gate, enum arm arm, const char *spec, const char *name, const char *const *sets, size_t set_count, struct report_run *run,
+                       char *error, size_t error_size) {
+    const struct gate_options *options = gate->options;
+    char directory[4096], log[4200];
+    char *words[8 + 2 * (SETS + 16)];
+    size_t count = 0;
+    *run = (struct report_run){0};
+    if (options->override_count > SETS) {
+        snprintf(error, error_size, "at most %d settings", SETS);
+        return -EINVAL;
+    }
+    snprintf(directory, sizeof directory, "%s/%s", options->folder, name);
+    snprintf(log, sizeof log, "%s/%s.log", options->folder, name);
+    gate_remove(directory);
+    words[count++] = (char *)arm_program(gate, arm);
+    words[count++] = "run";
+    words[count++] = (char *)spec;
+    words[count++] = "-o";
+    words[count++] = directory;
+    words[count++] = "--quiet";
+    for (size_t i = 0; i < options->override_count; i++) {
+        words[count++] = "--set";
+        words[count++] = (char *)options->overrides[i];
+    }
+    for (size_t i = 0; i < set_count; i++) {
+        words[count++] = "--set";
+        words[count++] = (char *)sets[i];
+    }
+    words[count] = NULL;
+    int result = gate_command(options, words, log, PROCESS_SECONDS, error, error_size);
+    if (!result)
+        result = report_run_load(directory, run, error, error_size);
+    if (!result)
+        unlink(log);
+    return result;
+}
+
+// The run's folder is not needed any more; its path was made up by run_process.
+static void drop_run(struct gate *gate, const char *name, struct report_run *run) {
+    char directory[4096];
+    report_run_free(run);
+    snprintf(directory, sizeof directory, "%s/%s", gate->options->folder, name);
+    gate_remove(directory);
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Which cells: one run of each version, with quality
+
+static void add_means(struct gate_result *result) {
+    size_t cells = result->row_count;
+    for (size_t i = 0; i < cells; i++) {
+        const struct gate_row *row = &result->rows[i];
+        size_t before = 0, members = 0;
+        for (size_t j = 0; j < cells; j++)
+            if (result->rows[j].phase == row->phase && !strcmp(result->rows[j].kernel, row->kernel)) {
+                before += j < i;
+                members++;
+            }
+        if (before || members < 2 || !*row->kernel)
+            continue;
+        struct gate_row *mean = &result->rows[result->row_count++];
+        *mean = (struct gate_row){.phase = row->phase, .members = members};
+        memcpy(mean->kernel, row->kernel, sizeof mean->kernel);
+        snprintf(mean->label, sizeof mean->label, "kernel %.90s, mean of %zu cells", mean->kernel, members);
+    }
+}
+
+// The means of one arm's blocks, once all its cells are measured; absent where one of the cells is.
+static void fill_means(const struct gate_result *result, double *const *into, size_t blocks) {
+    for (size_t m = 0; m < result->row_count; m++) {
+        const struct gate_row *mean = &result->rows[m];
+        for (size_t b = 0; b < blocks && mean->members; b++) {
+            double logs = 0;
+            for (size_t r = 0; r < result->row_count; r++)
+                if (!result->rows[r].members && result->rows[r].phase == mean->phase && !strcmp(result->rows[r].kernel, mean->kernel))
+                    logs += log(into[r][b]);
+            into[m][b] = exp(logs / (double)mean->members);
+        }
+    }
+}
+
+static int take_cells(struct gate *gate, const struct comparison *comparison, char *error, size_t error_size) {
+    struct gate_result *result = gate->result;
+    result->rows = calloc(comparison->cell_count * COMPARE_PHASES * 2 + 1, sizeof *result->rows); // each could be a kernel's only one
+    result->qualities = calloc(comparison->cell_count + 1, sizeof *result->qualities);
+    result->broken = calloc(comparison->cell_count + 1, sizeof *result->broken);
+    if (!result->rows || !result->qualities || !result->broken)
+        return -ENOMEM;
+    result->lone = comparison->lone_count;
+    for (size_t i = 0; i < comparison->cell_count; i++) {
+        const struct compared_cell *cell = &comparison->cells[i];
+        char label[400];
+        report_cell_label(comparison->b, cell->b, label, sizeof label);
+        if (cell->broken) {
+            memcpy(result->broken[result->broken_count].label, label, sizeof label);
+            snprintf(result->broken[result->broken_count].status, sizeof result->broken->status, "%s", cell->b->status);
+            snprintf(result->broken[result->broken_count++].reason, sizeof result->broken->reason, "%s", cell->b->reason);
+        }
+        if (!isnan(cell->dlnppl.value)) {
+            struct gate_quality *quality = &result->qualities[result->quality_count++];
+            memcpy(quality->label, label, sizeof label);
+            quality->dlnppl = cell->dlnppl;
+            quality->worse = cell->worse && cell->dlnppl.value >= gate->options->quality_threshold;
+            quality->better = cell->better && cell->dlnppl.value <= -gate->options->quality_threshold;
+            result->worse += quality->worse;
+        }
+        for (int phase = 0; phase < COMPARE_PHASES; phase++) {
+            if (!cell->speed[phase].present)
+                continue;
+            struct gate_row *row = &result->rows[result->row_count++];
+            memcpy(row->label, label, sizeof label);
+            snprintf(row->base_id, sizeof row->base_id, "%s", cell->a->id);
+            snprintf(row->head_id, sizeof row->head_id, "%s", cell->b->id);
+            row->phase = (enum compare_phase)phase;
+            snprintf(row->kernel, sizeof row->kernel, "%s", cell->b->kernel);
+        }
+    }
+    add_means(result);
+    if (!result->row_count && !result->broken_count) {
+        snprintf(error, error_size, "no cell of %s has a speed in both versions", gate->options->spec);
+        return -EINVAL;
+    }
+    return 0;
+}
+
+static int survey(struct gate *gate, char *error, size_t error_size) {
+    struct report_run base, head = {0};
+    struct comparison comparison = {0};
+    struct compare_options options = compare_defaults;
+    int result = run_process(gate, ARM_BASE, gate->options->spec, "survey-base", NULL, 0, &base, error, error_size);
+    if (!result)
+        result = run_process(gate, ARM_HEAD, gate->options->spec, "survey-head", NULL, 0, &head, error, error_size);
+    if (!result)
+        result = compare_runs(&base, &head, &options, &comparison, error, error_size);
+    if (!result)
+        result = take_cells(gate, &comparison, error, error_size);
+    compare_free(&comparison);
+    report_run_free(&base); // the survey's folders stay: they show what was judged
+    report_run_free(&head);
+    return result;
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Blocks
+
+static int read_medians(const struct report_run *run, const struct gate_result *found, enum arm arm, double *const *into, size_t block) {
+    struct compare_samples *samples;
+    int result = compare_samples_open(run, &samples);
+    for (size_t r = 0; r < found->row_count && !result; r++) {
+        const struct gate_row *row = &found->rows[r];
+        size_t count;
+        if (row->members)
+            continue;
+        const double *rates = compare_samples_find(samples, arm == ARM_HEAD ? row->head_id : row->base_id, compare_phase_names[row->phase], &count);
+        into[r][block] = NAN;
+        if (rates)
+            result = stats_quantile(rates, count, 0.5, &into[r][block]);
+    }
+    compare_samples_free(samples);
+    return result;
+}
+
+// One process of an arm in a block. Quality was judged in the survey; roofs and counters are of no use here.
+static int measure(struct gate *gate, enum arm arm, size_t block, double *const *into, char *error, size_t error_size) {
+    static const char *const arm_names[] = {"base", "head", "again"};
+    char seed[40], name[60];
+    // All arms of a block visit their cells in one order.
+    snprintf(seed, sizeof seed, "seed=%zu", block + 1);
+    const char *const sets[] = {"quality_tokens=0", "roof_time=0", "counters=none", seed};
+    struct report_run run;
+    snprintf(name, sizeof name, "block-%zu-%s", block + 1, arm_names[arm]);
+    uint64_t start = clock_now();
+    int result = run_process(gate, arm, gate->options->spec, name, sets, sizeof sets / sizeof *sets, &run, error, error_size);
+    if (!result && (result = read_medians(&run, gate->result, arm, into, block)))
+        snprintf(error, error_size, "%s: %s", name, result == -ENOMEM ? "not enough memory" : "a sample is no number");
+    drop_run(gate, name, &run);
+    gate->spent += clock_seconds(start, clock_now());
+    progress_step(&gate->progress, gate->spent, block, name);
+    return result;
+}
+
+static int measure_blocks(struct gate *gate, size_t *blocks, bool second, double budget, char *error, size_t error_size) {
+    struct gate_row *rows = gate->result->rows;
+    size_t row_count = gate->result->row_count;
+    enum arm order[ARMS] = {ARM_BASE, ARM_HEAD, ARM_AGAIN};
+    double **into[ARMS] = {NULL};
+    int result = 0;
+    for (int arm = 0; arm < ARMS; arm++)
+        if (!(into[arm] = calloc(row_count + 1, sizeof *into[arm])))
+            result = -ENOMEM;
+    for (size_t r = 0; r < row_count && !result; r++) {
+        double **at[ARMS] = {second ? &rows[r].base2 : &rows[r].base, second ? &rows[r].head2 : &rows[r].head, second ? &rows[r].again2 : &rows[r].again};
+        for (int arm = 0; arm < ARMS; arm++) {
+            into[arm][r] = *at[arm] = calloc(*blocks, sizeof **at[arm]);
+            if (!*at[arm])
+                result = -ENOMEM;
+        }
+    }
+    if (result)
+        snprintf(error, error_size, "not enough memory");
+    uint64_t start = clock_now();
+    for (size_t block = 0; block < *blocks && !result; block++) {
+        // Blocks come in twos: a random order and its reverse, so that drift falls on all arms alike.
+        if (block % 2 == 0)
+            gsl_ran_shuffle(gate->rng, order, ARMS, sizeof *order);
+        for (int i = 0; i < ARMS && !result; i++) {
+            enum arm arm = order[block % 2 ? ARMS - 1 - i : i];
+            result = measure(gate, arm, block, into[arm], error, error_size);
+        }
+        double used = clock_seconds(start, clock_now());
+        if (block == 0) {
+            gate->result->block_seconds = used;
+            gate->spent = used;
+            progress_begin(&gate->progress, gate->options->messages, used * (double)*blocks, *blocks);
+        }
+        // Out of time: fewer blocks, but never fewer than can be judged, and whole pairs of blocks.
+        if (block + 1 >= GATE_PAIRS_LEAST && block % 2 == 1 && used + 2 * used / (double)(block + 1) > budget && block + 1 < *blocks)
+            *blocks = block + 1;
+    }
+    for (int arm = 0; arm < ARMS; arm++) {
+        if (!result)
+            fill_means(gate->result, into[arm], *blocks);
+        free(into[arm]);
+    }
+    return result;
+}
+
+static int judge(struct gate *gate, bool second, struct gate_row **rows, size_t row_count, size_t blocks) {
+    struct gate_series *series = calloc(row_count + 1, sizeof *series);
+    struct gate_judgement *judgements = calloc(row_count + 1, sizeof *judgements);
+    int result = series && judgements ? 0 : -ENOMEM;
+    for (size_t r = 0; r < row_count && !result; r++)
+        series[r] = second ? (struct gate_series){rows[r]->base2, rows[r]->head2, rows[r]->again2, blocks}
+                           : (struct gate_series){rows[r]->base, rows[r]->head, rows[r]->again, blocks};
+    if (!result)
+        result = gate_judge(series, row_count, &gate->options->rules, judgements);
+    for (size_t r = 0; r < row_count && !result; r++)
+        *(second ? &rows[r]->second : &rows[r]->first) = judgements[r];
+    free(series);
+    free(judgements);
+    return result;
+}
+
+// The whole spec again, so that the figures are made as the first ones were; only the rows in question are judged.
+static int look_again(struct gate *gate, char *error, size_t error_size) {
+    struct gate_result *found = gate->result;
+    struct gate_row **rows = calloc(found->row_count + 1, sizeof *rows);
+    size_t count = 0;
+    int result = rows ? 0 : -ENOMEM;
+    for (size_t r = 0; rows && r < found->row_count; r++)
+        if (found->rows[r].first.verdict == VERDICT_SLOWER || found->rows[r].first.verdict == VERDICT_FASTER)
+            rows[count++] = &found->rows[r];
+    if (result || !count || !gate->options->second_look)
+        goto out;
+    size_t blocks = gate_pairs_needed(count, gate->options->rules.level);
+    blocks += blocks % 2;
+    progress_note(&gate->progress, "looking again at %zu figure%s", count, count == 1 ? "" : "s");
+    result = measure_blocks(gate, &blocks, true, gate->options->seconds - clock_seconds(gate->start, clock_now()), error, error_size);
+    found->second_blocks = blocks;
+    if (!result)
+        result = judge(gate, true, rows, count, blocks);
+    for (size_t r = 0; r < count && !result; r++)
+        gate_confirm(&rows[r]->first, &rows[r]->second);
+out:
+    free(rows);
+    return result;
+}
+
+int gate_run(const struct gate_options *options, struct gate_result *result, char *error, size_t error_size) {
+    struct gate gate = {.options = options, .result = result, .rng = gsl_rng_alloc(gsl_rng_mt19937)};
+    char folder[4096];
+    *result = (struct gate_result){0};
+    *error = '\0';
+    uint64_t begun = clock_now();
+    int code = gate.rng ? 0 : -ENOMEM;
+    if (!code && mkdir(options->folder, 0777) && errno != EEXIST) {
+        code = -errno;
+        snprintf(error, error_size, "%s: %s", options->folder, strerror(errno));
+    }
+    if (!code)
+        gsl_rng_set(gate.rng, options->rules.seed);
+    // Paths of equal length: a program's environment and path shift its stack.
+    static const char *const names[] = {"version-a", "version-b"};
+    for (int i = 0; i < 2 && !code; i++) {
+        snprintf(folder, sizeof folder, "%s/%s", options->folder, names[i]);
+        code = gate_build(options, i ? options->head : options->base, folder, &gate.programs[i], i ? result->head_name : result->base_name,
+                          sizeof result->base_name, error, error_size);
+    }
+    if (!code && options->messages)
+        fprintf(options->messages, "one run of each, for quality and to see which cells there are\n");
+    if (!code)
+        code = survey(&gate, error, error_size);
+    gate.start = clock_now();
+    struct gate_row **rows = code ? NULL : calloc(result->row_count + 1, sizeof *rows);
+    if (!code && !rows)
+        code = -ENOMEM;
+    for (size_t r = 0; rows && r < result->row_count; r++)
+        rows[r] = &result->rows[r];
+    result->blocks = options->blocks ? options->blocks : gate_pairs_needed(result->row_count, options->rules.level);
+    result->blocks += result->blocks % 2;
+    if (!code && result->row_count)
+        code = measure_blocks(&gate, &result->blocks, false, options->seconds * 0.65, error, error_size);
+    if (!code && result->row_count)
+        code = judge(&gate, false, rows, result->row_count, result->blocks);
+    if (!code)
+        code = look_again(&gate, error, error_size);
+    for (size_t r = 0; r < result->row_count && !code; r++)
+        result->verdicts[result->rows[r].first.verdict]++;
+    result->elapsed = clock_seconds(begun, clock_now());
+    progress_end(&gate.progress);
+    if (code == -ENOMEM && !*error)
+        snprintf(error, error_size, "not enough memory");
+    free(rows);
+    free(gate.programs[0]);
+    free(gate.programs[1]);
+    gsl_rng_free(gate.rng);
+    return code;
+}
+
+void gate_free(struct gate_result *result) {
+    for (size_t r = 0; r < result->row_count; r++) {
+        struct gate_row *row = &result->rows[r];
+        double *const all[] = {row->base, row->head, row->again, row->base2, row->head2, row->again2};
+        for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+            free(all[i]);
+    }
+    free(result->rows);
+    free(result->qualities);
+    free(result->broken);
+    *result = (struct gate_result){0};
+}
+
+int gate_exit_code(const struct gate_result *result) {
+    if (result->verdicts[VERDICT_SLOWER] || result->worse || result->broken_count)
+        return 1;
+    return result->verdicts[VERDICT_AMBIGUOUS] ? 4 : 0;
+}

@@ -17,6 +17,7 @@ int command_worker(int argc, char **argv);
 int command_report(int argc, char **argv);
 int command_compare(int argc, char **argv);
 int command_gate(int argc, char **argv);
+int command_export(int argc, char **argv);
 int command_eval(int argc, char **argv);
 int command_export_model(int argc, char **argv);
 int command_generate(int argc, char **argv);

@@ -164,7 +164,7 @@ static void compare_quality(struct compared_cell *cell) {
 // Joining
 
 // Everything that a cell is, but not where it ran: the instruction set follows from the machine.
-static int compare_identity(const struct report_cell *a, const struct report_cell *b) {
+int compare_cell_identity(const struct report_cell *a, const struct report_cell *b) {
     const char *const x[] = {a->model, a->method, a->format, a->act, a->provider}, *const y[] = {b->model, b->method, b->format, b->act, b->provider};
     for (size_t i = 0; i < sizeof x / sizeof *x; i++) {
         int order = strcmp(x[i], y[i]);
@@ -183,7 +183,7 @@ static int compare_identity(const struct report_cell *a, const struct report_cel
 
 static int by_identity(const void *a, const void *b) {
     const struct report_cell *x = *(const struct report_cell *const *)a, *y = *(const struct report_cell *const *)b;
-    int order = compare_identity(x, y);
+    int order = compare_cell_identity(x, y);
     if (!order)
         order = strcmp(x->isa, y->isa);
     return order ? order : (x->row > y->row) - (x->row < y->row);
@@ -223,12 +223,12 @@ static int join(struct comparison *comparison) {
     comparison->lone = calloc(a->cell_count + b->cell_count + 1, sizeof *comparison->lone);
     int result = x && y && comparison->cells && comparison->lone ? 0 : -ENOMEM;
     while (!result && (i < a->cell_count || j < b->cell_count)) {
-        int order = i == a->cell_count ? 1 : j == b->cell_count ? -1 : compare_identity(x[i], y[j]);
+        int order = i == a->cell_count ? 1 : j == b->cell_count ? -1 : compare_cell_identity(x[i], y[j]);
         if (!order && strcmp(x[i]->isa, y[j]->isa)) {
             // The next of either side may be the one with the same instruction set.
-            if (i + 1 < a->cell_count && !compare_identity(x[i + 1], y[j]) && !strcmp(x[i + 1]->isa, y[j]->isa))
+            if (i + 1 < a->cell_count && !compare_cell_identity(x[i + 1], y[j]) && !strcmp(x[i + 1]->isa, y[j]->isa))
                 order = -1;
-            else if (j + 1 < b->cell_count && !compare_identity(x[i], y[j + 1]) && !strcmp(x[i]->isa, y[j + 1]->isa))
+            else if (j + 1 < b->cell_count && !compare_cell_identity(x[i], y[j + 1]) && !strcmp(x[i]->isa, y[j + 1]->isa))
                 order = 1;
         }
         if (order < 0)

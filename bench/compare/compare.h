@@ -79,6 +79,9 @@ int compare_runs(const struct report_run *a, const struct report_run *b, const s
                  struct comparison *comparison, char *error, size_t error_size);
 void compare_free(struct comparison *comparison);
 
+// Orders cells by everything that they are, but not by where they ran: 0 for the same cell in two runs. The instruction set does not count.
+int compare_cell_identity(const struct report_cell *a, const struct report_cell *b);
+
 // The samples of one phase of a cell, tokens/s, in the order in which they were taken: malloc'ed, *count 0 and NULL where there are none.
 // `run` is searched once a call: callers with many cells use compare_samples_open.
 struct compare_samples;

@@ -25,6 +25,7 @@ struct gate {
     const struct gate_options *options;
     struct gate_result *result;
     char *programs[2]; // base, head
+    struct report_run survey[2];
     gsl_rng *rng;
     struct progress progress;
     uint64_t start;
@@ -147,8 +148,8 @@ static int take_cells(struct gate *gate, const struct comparison *comparison, ch
                 continue;
             struct gate_row *row = &result->rows[result->row_count++];
             memcpy(row->label, label, sizeof label);
-            snprintf(row->base_id, sizeof row->base_id, "%s", cell->a->id);
-            snprintf(row->head_id, sizeof row->head_id, "%s", cell->b->id);
+            row->base_cell = cell->a;
+            row->head_cell = cell->b;
             row->phase = (enum compare_phase)phase;
             snprintf(row->kernel, sizeof row->kernel, "%s", cell->b->kernel);
         }
@@ -162,24 +163,29 @@ static int take_cells(struct gate *gate, const struct comparison *comparison, ch
 }
 
 static int survey(struct gate *gate, char *error, size_t error_size) {
-    struct report_run base, head = {0};
     struct comparison comparison = {0};
     struct compare_options options = compare_defaults;
-    int result = run_process(gate, ARM_BASE, gate->options->spec, "survey-base", NULL, 0, &base, error, error_size);
+    int result = run_process(gate, ARM_BASE, gate->options->spec, "survey-base", NULL, 0, &gate->survey[0], error, error_size);
     if (!result)
-        result = run_process(gate, ARM_HEAD, gate->options->spec, "survey-head", NULL, 0, &head, error, error_size);
+        result = run_process(gate, ARM_HEAD, gate->options->spec, "survey-head", NULL, 0, &gate->survey[1], error, error_size);
     if (!result)
-        result = compare_runs(&base, &head, &options, &comparison, error, error_size);
+        result = compare_runs(&gate->survey[0], &gate->survey[1], &options, &comparison, error, error_size);
     if (!result)
         result = take_cells(gate, &comparison, error, error_size);
     compare_free(&comparison);
-    report_run_free(&base); // the survey's folders stay: they show what was judged
-    report_run_free(&head);
-    return result;
+    return result; // the survey's folders stay: they show what was judged
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Blocks
+
+// A cell's name has the quality text in it, which blocks go without: cells are found by what they are.
+static const struct report_cell *find_cell(const struct report_run *run, const struct report_cell *cell) {
+    for (size_t i = 0; i < run->cell_count; i++)
+        if (!compare_cell_identity(&run->cells[i], cell) && !strcmp(run->cells[i].isa, cell->isa))
+            return &run->cells[i];
+    return NULL;
+}
 
 static int read_medians(const struct report_run *run, const struct gate_result *found, enum arm arm, double *const *into, size_t block) {
     struct compare_samples *samples;
@@ -189,7 +195,8 @@ static int read_medians(const struct report_run *run, const struct gate_result *
         size_t count;
         if (row->members)
             continue;
-        const double *rates = compare_samples_find(samples, arm == ARM_HEAD ? row->head_id : row->base_id, compare_phase_names[row->phase], &count);
+        const struct report_cell *cell = find_cell(run, arm == ARM_HEAD ? row->head_cell : row->base_cell);
+        const double *rates = cell ? compare_samples_find(samples, cell->id, compare_phase_names[row->phase], &count) : NULL;
         into[r][block] = NAN;
         if (rates)
             result = stats_quantile(rates, count, 0.5, &into[r][block]);
@@ -244,6 +251,13 @@ static int measure_blocks(struct gate *gate, size_t *blocks, bool second, double
         for (int i = 0; i < ARMS && !result; i++) {
             enum arm arm = order[block % 2 ? ARMS - 1 - i : i];
             result = measure(gate, arm, block, into[arm], error, error_size);
+        }
+        bool any = result != 0;
+        for (size_t r = 0; r < row_count && !any; r++)
+            any = into[ARM_BASE][r][block] > 0 && into[ARM_HEAD][r][block] > 0;
+        if (!any) {
+            snprintf(error, error_size, "block %zu gave no figure of any cell that the survey had", block + 1);
+            result = -EIO;
         }
         double used = clock_seconds(start, clock_now());
         if (block == 0) {
@@ -349,6 +363,10 @@ int gate_run(const struct gate_options *options, struct gate_result *result, cha
     if (code == -ENOMEM && !*error)
         snprintf(error, error_size, "not enough memory");
     free(rows);
+    for (size_t r = 0; r < result->row_count; r++)
+        result->rows[r].base_cell = result->rows[r].head_cell = NULL;
+    report_run_free(&gate.survey[0]);
+    report_run_free(&gate.survey[1]);
     free(gate.programs[0]);
     free(gate.programs[1]);
     gsl_rng_free(gate.rng);

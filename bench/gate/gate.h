@@ -27,7 +27,8 @@ extern const struct gate_options gate_defaults;
 
 // A figure: a cell's speed in one phase; or, of all cells that run through one kernel, the geometric mean, in which their noise cancels.
 struct gate_row {
-    char label[400], base_id[32], head_id[32]; // ids are empty of a mean
+    char label[400];
+    const struct report_cell *base_cell, *head_cell; // of the survey, while the gate runs; NULL of a mean
     char kernel[96];
     enum compare_phase phase;
     size_t members; // of a mean: how many rows with its kernel and phase it is of; 0: a cell

@@ -120,8 +120,8 @@ int gate_write_json(const struct gate_options *options, const struct gate_result
     json_t *rows = json_array(), *qualities = json_array(), *broken = json_array(), *verdicts = json_object();
     for (size_t r = 0; r < result->row_count; r++) {
         const struct gate_row *row = &result->rows[r];
-        json_t *object = json_pack("{s:s, s:s, s:s, s:s, s:o}", "cell", row->label, "base_id", row->base_id, "head_id", row->head_id, "phase",
-                                   compare_phase_names[row->phase], "judgement", judgement_json(&row->first));
+        json_t *object = json_pack("{s:s, s:s, s:s, s:i, s:o}", "cell", row->label, "kernel", row->kernel, "phase",
+                                   compare_phase_names[row->phase], "mean_of", (int)row->members, "judgement", judgement_json(&row->first));
         if (row->second.pairs)
             json_object_set_new(object, "second_look", judgement_json(&row->second));
         json_array_append_new(rows, object);

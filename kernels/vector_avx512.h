@@ -80,7 +80,8 @@ static inline uint32_t ivec_largest(ivec x) { return _mm512_reduce_max_epu32(x);
 static inline ivec ivec_dot16(ivec acc, ivec a, ivec b)
 {
 #ifdef __AVX512VNNI__
-    return _mm512_dpwssd_epi32(acc, a, b);
+    __asm__("vpdpwssd %2, %1, %0" : "+v"(acc) : "v"(a), "v"(b)); // gcc 12 moves each sum around its intrinsic, twice an instruction
+    return acc;
 #else
     return _mm512_add_epi32(acc, _mm512_madd_epi16(a, b));
 #endif

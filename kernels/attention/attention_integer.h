@@ -19,7 +19,7 @@ enum {
 };
 
 struct queries {
-    int16_t q[LINES][ATTENTION_MAX_HEAD_DIM];
+    int16_t q[LINES * ATTENTION_MAX_HEAD_DIM]; // (lines, head_dim)
     float scale[LINES][GROUPS];
     int32_t start[LINES][GROUPS]; // −CODE_OFFSET·Σ q
 };
@@ -88,37 +88,47 @@ ALWAYS void prepare_query(const float *q, int head_dim, float scale, struct quer
     for (int group = 0; group * ATTENTION_GROUP < head_dim; group++) {
         const int begin = group * ATTENTION_GROUP;
         int32_t sum;
-        queries->scale[line][group] = scale * to_int16(q + begin, group_size(head_dim, group), &queries->q[line][begin], &sum);
+        queries->scale[line][group] = scale * to_int16(q + begin, group_size(head_dim, group), &queries->q[line * head_dim + begin], &sum);
         queries->start[line][group] = -CODE_OFFSET * sum;
     }
 }
 
 ALWAYS void score_span(int lines, int head_dim, const struct queries *queries, int first, const uint8_t *keys, size_t panel, int at,
-                       int positions, float scores[TILE][BLOCK])
+                       int positions, const uint8_t *next, float scores[TILE][BLOCK])
 {
     const uint8_t *place[COLUMNS];
     key_places(keys, panel, STEP_BYTES / 2, at, positions, place);
+    next += (size_t)(at / ATTENTION_PANEL) * panel;
     for (int group = 0; group * ATTENTION_GROUP < head_dim; group++) {
         const int begin = group * ATTENTION_GROUP, end = begin + group_size(head_dim, group);
         ivec sum[TILE][COLUMNS];
+#pragma GCC unroll 8
         for (int i = 0; i < lines; i++)
+#pragma GCC unroll 8
             for (int j = 0; j < COLUMNS; j++)
                 sum[i][j] = ivec_set(queries->start[first + i][group]);
         for (int d = begin; d < end; d += STEP) {
             ivec key[COLUMNS][PAIRS];
+            fetch(next + (size_t)(d / STEP) * (COLUMNS * VEC * 2), COLUMNS * VEC * 2);
+#pragma GCC unroll 8
             for (int j = 0; j < COLUMNS; j++)
                 load_pairs(place[j] + (size_t)(d / STEP) * STEP_BYTES, key[j]);
+#pragma GCC unroll 8
             for (int e = 0; e < PAIRS; e++)
+#pragma GCC unroll 8
                 for (int i = 0; i < lines; i++) {
-                    const ivec q = broadcast_pair(&queries->q[first + i][d + 2 * e]);
+                    const ivec q = broadcast_pair(&queries->q[(first + i) * head_dim + d + 2 * e]);
+#pragma GCC unroll 8
                     for (int j = 0; j < COLUMNS; j++)
                         sum[i][j] = ivec_dot16(sum[i][j], key[j][e], q);
                 }
         }
+#pragma GCC unroll 8
         for (int j = 0; j < COLUMNS; j++) {
             const int position = at + j * VEC, last = (positions - 1) / ATTENTION_PANEL, which = position / ATTENTION_PANEL;
             const uint8_t *from = keys + (size_t)(which < last ? which : last) * panel;
             const vec scale = vec_load_half(panel_scales(from, head_dim, group) + position % ATTENTION_PANEL);
+#pragma GCC unroll 8
             for (int i = 0; i < lines; i++) {
                 const vec factor = vec_mul(scale, vec_set(queries->scale[first + i][group])), product = vec_from_int(sum[i][j]);
                 const vec score = group == 0 ? vec_mul(product, factor) : vec_fma(product, factor, vec_load(&scores[i][position]));
@@ -140,6 +150,7 @@ ALWAYS void prepare_weights(int lines, int head_dim, const uint8_t *values, size
             // those of positions that nobody wrote may be anything
             vec_store(scale + at, vec_keep(vec_load_half(from), positions - at));
         }
+#pragma GCC unroll 8
         for (int i = 0; i < lines; i++) {
             float weighted[BLOCK];
             int32_t sum;
@@ -153,12 +164,14 @@ ALWAYS void prepare_weights(int lines, int head_dim, const uint8_t *values, size
 
 // out = out·shrink + Σ weight·value, over `columns` vectors of head dimensions from `column` on, which lie in one group.
 ALWAYS void add_values(int lines, int columns, int head_dim, const uint8_t *values, size_t panel, int positions, int column,
-                       float scores[TILE][BLOCK], const struct weights *weights, const float *shrink, struct line *line)
+                       const uint8_t *next, float scores[TILE][BLOCK], const struct weights *weights, const float *shrink, struct line *line)
 {
     (void)scores;
     const int group = column / ATTENTION_GROUP;
     ivec sum[TILE][COLUMNS];
+#pragma GCC unroll 8
     for (int i = 0; i < lines; i++)
+#pragma GCC unroll 8
         for (int j = 0; j < columns; j++)
             sum[i][j] = ivec_set(weights->start[i][group]);
     for (int at = 0; at < positions; at += ATTENTION_PANEL) {
@@ -166,18 +179,25 @@ ALWAYS void add_values(int lines, int columns, int head_dim, const uint8_t *valu
         const int end = positions - at < ATTENTION_PANEL ? positions - at : ATTENTION_PANEL;
         for (int p = 0; p < end; p += STEP, from += (size_t)head_dim * 2) {
             ivec value[COLUMNS][PAIRS];
+            fetch(next + (size_t)(column / VEC * positions + (at + p) * columns) / STEP * (VEC * 2), columns * VEC * 2);
+#pragma GCC unroll 8
             for (int j = 0; j < columns; j++)
                 load_pairs(from + j * VEC * 2, value[j]);
+#pragma GCC unroll 8
             for (int e = 0; e < PAIRS; e++)
+#pragma GCC unroll 8
                 for (int i = 0; i < lines; i++) {
                     const ivec weight = broadcast_pair(&weights->code[i][group][at + p + 2 * e]);
+#pragma GCC unroll 8
                     for (int j = 0; j < columns; j++)
                         sum[i][j] = ivec_dot16(sum[i][j], value[j][e], weight);
                 }
         }
     }
+#pragma GCC unroll 8
     for (int i = 0; i < lines; i++) {
         const vec scale = vec_set(weights->scale[i][group]), factor = vec_set(shrink[i]);
+#pragma GCC unroll 8
         for (int j = 0; j < columns; j++) {
             float *out = line[i].out + column + j * VEC;
             vec_store(out, vec_fma(vec_from_int(sum[i][j]), scale, vec_mul(vec_load(out), factor)));

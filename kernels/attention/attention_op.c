@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 // A cache of one head, with the numbers that it holds.
 struct cache {
@@ -198,7 +199,7 @@ static int check(const struct kernel *kernel, uint64_t seed, size_t *comparisons
 static const char *const shapes[] = { "q32 kv8 d128 m1 n4096", "q32 kv8 d128 m1 n16384", "q9 kv3 d64 m1 n2048", "q9 kv3 d64 m1 n16384",
                                       "q4 kv1 d128 m512 n8192", "q3 kv1 d64 m512 n8192", "q3 kv1 d64 m512 n512", NULL };
 
-enum { PIECE = 256, ROWS = 32 }; // positions of a piece of decode, rows of an item of prefill
+enum { HUGE_PAGE = 2 << 20, PIECE = 256, ROWS = 32 }; // positions of a piece of decode, rows of an item of prefill
 
 struct op_problem {
     attention_function *function;
@@ -256,7 +257,10 @@ static int setup(const struct kernel *kernel, const char *shape, int copies, uin
         made->q = op_input((size_t)rows * width, 2, &seed);
         made->out = op_output((size_t)rows * width);
         made->partial = op_output((size_t)heads * (size_t)made->pieces * attention_partial_floats(head_dim));
-        made->cache = allocate((size_t)copies * (size_t)kv_heads * 2 * made->head_bytes);
+        const size_t bytes = ((size_t)copies * (size_t)kv_heads * 2 * made->head_bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+        made->cache = aligned_alloc(HUGE_PAGE, bytes);
+        if (made->cache != NULL)
+            madvise(made->cache, bytes, MADV_HUGEPAGE); // as the engine's cache
         if (made->q == NULL || made->out == NULL || made->partial == NULL || made->cache == NULL)
             status = -ENOMEM;
     }

@@ -2,7 +2,7 @@
 // The body of the vector kernels of attention. Before it come vector_avx2.h or vector_avx512.h, and attention_float.h or
 // attention_integer.h, which include it and say how a cache's numbers are multiplied.
 //
-// A query line is one head of one row. Up to LINES of them go over the cache together, in blocks of BLOCK positions, so that a block is
+// A query line is one head of one row. Up to LINES of them go over the cache together, in blocks of up to BLOCK positions, so that a block is
 // read from memory once and from then on lies in the caches near the core; in a block, TILE lines at a time have their scores, weights and
 // sums made, in registers: TILE × COLUMNS accumulators, of positions for the scores, of head dimensions for the sums. Decode, with as
 // many lines as heads share the cache, is bound by reading it once; prefill by the multiplications, to which the exponentials (about
@@ -47,24 +47,25 @@ ALWAYS float weigh(struct line *line, int hidden, int visible, int positions, fl
 }
 
 ALWAYS void attend_tile(int lines, const struct attention_call *call, const struct queries *queries, int first, struct line *line, int begin,
-                        int positions)
+                        int positions, int block)
 {
     const size_t panel = attention_panel_bytes(call->kv, call->head_dim), offset = (size_t)(begin / ATTENTION_PANEL) * panel;
     float scores[TILE][BLOCK], shrink[TILE];
     struct weights weights;
+    const uint8_t *keys = (const uint8_t *)call->keys + offset, *values = (const uint8_t *)call->values + offset;
     for (int at = 0; at < positions; at += SPAN)
-        score_span(lines, call->head_dim, queries, first, (const uint8_t *)call->keys + offset, panel, at, positions, scores);
+        score_span(lines, call->head_dim, queries, first, keys, panel, at, positions, values, scores);
     for (int i = 0; i < lines && call->cap > 0; i++)
         cap_scores(call->cap, positions, scores[i]);
     for (int i = 0; i < lines; i++)
         shrink[i] = weigh(&line[i], line[i].first - begin, line[i].last + 1 - begin, positions, scores[i]);
-    const uint8_t *values = (const uint8_t *)call->values + offset;
+    const uint8_t *next = keys + (size_t)(block / ATTENTION_PANEL) * panel;
     prepare_weights(lines, call->head_dim, values, panel, positions, scores, &weights);
     int column = 0;
     for (; column + SPAN <= call->head_dim; column += SPAN)
-        add_values(lines, COLUMNS, call->head_dim, values, panel, positions, column, scores, &weights, shrink, line);
+        add_values(lines, COLUMNS, call->head_dim, values, panel, positions, column, next, scores, &weights, shrink, line);
     for (; column < call->head_dim; column += VEC)
-        add_values(lines, 1, call->head_dim, values, panel, positions, column, scores, &weights, shrink, line);
+        add_values(lines, 1, call->head_dim, values, panel, positions, column, next, scores, &weights, shrink, line);
 }
 
 static void attend_lines(const struct attention_call *call, int first, int count)
@@ -87,23 +88,26 @@ static void attend_lines(const struct attention_call *call, int first, int count
             vec_store(line[i].out + d, vec_zero());
     }
     const int tiles = (count + TILE - 1) / TILE;
+    int block = BLOCK;
+    while (block > SMALLEST_BLOCK && 2 * attention_panel_bytes(call->kv, head_dim) * (size_t)block / ATTENTION_PANEL > BLOCK_BYTES)
+        block /= 2;
     const int hidden = line[0].first > call->begin ? (line[0].first - call->begin) / ATTENTION_PANEL * ATTENTION_PANEL : 0;
-    for (int begin = call->begin + hidden; begin <= line[count - 1].last; begin += BLOCK)
+    for (int begin = call->begin + hidden; begin <= line[count - 1].last; begin += block)
         for (int tile = 0; tile < tiles; tile++) {
             const int from = count * tile / tiles, lines = count * (tile + 1) / tiles - from;
             // lines are in rising order of what they see: nothing that none of the tile sees is computed
-            const int seen = line[from + lines - 1].last + 1 - begin, positions = seen < BLOCK ? seen : BLOCK;
+            const int seen = line[from + lines - 1].last + 1 - begin, positions = seen < block ? seen : block;
             if (positions <= 0)
                 continue;
             switch (lines) { // a constant count of lines keeps the accumulators in registers
-            case 1: attend_tile(1, call, &queries, from, line + from, begin, positions); break;
-            case 2: attend_tile(2, call, &queries, from, line + from, begin, positions); break;
-            case 3: attend_tile(3, call, &queries, from, line + from, begin, positions); break;
+            case 1: attend_tile(1, call, &queries, from, line + from, begin, positions, block); break;
+            case 2: attend_tile(2, call, &queries, from, line + from, begin, positions, block); break;
+            case 3: attend_tile(3, call, &queries, from, line + from, begin, positions, block); break;
 #if ATTENTION_TILE > 4
-            case 4: attend_tile(4, call, &queries, from, line + from, begin, positions); break;
-            case 5: attend_tile(5, call, &queries, from, line + from, begin, positions); break;
+            case 4: attend_tile(4, call, &queries, from, line + from, begin, positions, block); break;
+            case 5: attend_tile(5, call, &queries, from, line + from, begin, positions, block); break;
 #endif
-            default: attend_tile(TILE, call, &queries, from, line + from, begin, positions); break;
+            default: attend_tile(TILE, call, &queries, from, line + from, begin, positions, block); break;
             }
         }
     for (int i = 0; i < count; i++) {

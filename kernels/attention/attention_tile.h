@@ -21,8 +21,10 @@ enum { COLUMNS = 2 };
 enum {
     TILE = ATTENTION_TILE,
     SPAN = COLUMNS * VEC, // positions or head dimensions of a tile
-    LINES = 48,
-    BLOCK = 128,
+    LINES = 96,
+    BLOCK = 128, // at most; fewer where a block's keys and values are more than BLOCK_BYTES
+    SMALLEST_BLOCK = 64,
+    BLOCK_BYTES = 32 << 10,
     GROUPS = ATTENTION_MAX_HEAD_DIM / ATTENTION_GROUP,
 };
 
@@ -32,6 +34,15 @@ struct line {
     int first, last; // the positions that it sees
     float largest, sum;
 };
+
+// Fetches `bytes` that are needed about half a block later. What is read beside it goes through four panels at once, a pattern that the
+// hardware does not follow at full bandwidth; this is one stream. Beyond the end of a cache nothing is fetched, and nothing fails.
+ALWAYS void fetch(const uint8_t *at, int bytes)
+{
+#pragma GCC unroll 8
+    for (int i = 0; i < bytes; i += 64)
+        __builtin_prefetch(at + i, 0, 2);
+}
 
 // Where each of a tile's vectors of positions begins, `half` bytes being those of 8 positions. A tile that ends early reads its last
 // panel again instead of one that is not there.

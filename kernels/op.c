@@ -6,14 +6,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-extern const struct op_descriptor linear_op, rmsnorm_op, attention_op;
+extern const struct op_descriptor linear_op, quantize_rows_op, rmsnorm_op, rope_op, swiglu_op, attention_op, softmax_op;
 
 const struct op_descriptor *op_find(enum op op)
 {
     static const struct op_descriptor *const descriptors[OP_COUNT] = {
-        [OP_LINEAR] = &linear_op,
-        [OP_RMSNORM] = &rmsnorm_op,
-        [OP_ATTENTION] = &attention_op,
+        [OP_LINEAR] = &linear_op, [OP_QUANTIZE_ROWS] = &quantize_rows_op, [OP_RMSNORM] = &rmsnorm_op, [OP_ROPE] = &rope_op,
+        [OP_SWIGLU] = &swiglu_op, [OP_ATTENTION] = &attention_op,         [OP_SOFTMAX] = &softmax_op,
     };
     return op < OP_COUNT ? descriptors[op] : NULL;
 }

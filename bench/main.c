@@ -16,6 +16,7 @@ static const struct command commands[] = {
     {"compare", "A B [C…] [--by KEYS] [--format FORM]", "put stored runs side by side, cell by cell", command_compare},
     {"gate", "--base REV|DIR [--head REV|DIR] [--spec SPEC]", "judge a change by pairs of runs: slower, worse, broken?", command_gate},
     {"export", "RUN… --format FORM [-o FILE]", "write a run for other programs", command_export},
+    {"history", "add RUN… | show [--file FILE] [--format FORM]", "speeds over time, and where they changed", command_history},
     {"eval", "MODEL [--text FILE] [--format W] [--prune W] [--json]", "say how good a model is, and what compression costs it",
      command_eval},
     {"generate", "MODEL -p TEXT [-n TOKENS] [--format W] [--layout W]", "continue a text", command_generate},

@@ -18,6 +18,7 @@ int command_report(int argc, char **argv);
 int command_compare(int argc, char **argv);
 int command_gate(int argc, char **argv);
 int command_export(int argc, char **argv);
+int command_history(int argc, char **argv);
 int command_eval(int argc, char **argv);
 int command_export_model(int argc, char **argv);
 int command_generate(int argc, char **argv);

@@ -1,16 +1,13 @@
 // SPDX-License-Identifier: MIT
 // A comparison as one HTML file: what differs, the verdicts, a plot of all ratios whose points lead to their rows, and the table.
 #include <errno.h>
-#include <ftw.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "bench/compare/write.h"
 #include "bench/report/assets.h"
-#include "bench/report/plots.h"
+#include "bench/report/drawing.h"
 #include "bench/report/text.h"
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -26,20 +23,20 @@ static int by_ratio(const void *a, const void *b) {
     return (x->speed->ratio.value > y->speed->ratio.value) - (x->speed->ratio.value < y->speed->ratio.value);
 }
 
-// A block for each verdict: rank, ratio, lo, hi, row in B. Writes 0 points when no cell has a ratio.
-static int write_data(const struct comparison *comparison, enum compare_phase phase, FILE *data, size_t *count) {
+// A block for each verdict: rank, ratio, lo, hi, row in B.
+static int write_data(const struct comparison *comparison, enum compare_phase phase, FILE *data) {
     struct point *points = calloc(comparison->cell_count + 1, sizeof *points);
-    *count = 0;
+    size_t count = 0;
     if (!points)
         return -ENOMEM;
     for (size_t i = 0; i < comparison->cell_count; i++)
         if (comparison->cells[i].speed[phase].present)
-            points[(*count)++] = (struct point){&comparison->cells[i], &comparison->cells[i].speed[phase]};
-    qsort(points, *count, sizeof *points, by_ratio);
+            points[count++] = (struct point){&comparison->cells[i], &comparison->cells[i].speed[phase]};
+    qsort(points, count, sizeof *points, by_ratio);
     static const enum verdict order[] = {VERDICT_FASTER, VERDICT_SLOWER, VERDICT_AMBIGUOUS, VERDICT_SAME};
     for (size_t v = 0; v < sizeof order / sizeof *order; v++) {
         fprintf(data, "%s\nNaN,NaN,NaN,NaN,NaN\n", verdict_name(order[v]));
-        for (size_t i = 0; i < *count; i++)
+        for (size_t i = 0; i < count; i++)
             if (points[i].speed->verdict == order[v])
                 fprintf(data, "%zu,%.6g,%.6g,%.6g,%zu\n", i + 1, points[i].speed->ratio.value, points[i].speed->ratio.lo, points[i].speed->ratio.hi,
                         points[i].cell->b->row);
@@ -49,60 +46,22 @@ static int write_data(const struct comparison *comparison, enum compare_phase ph
     return ferror(data) ? -EIO : 0;
 }
 
-static int write_scripts(const char *folder, char *error, size_t error_size) {
-    char path[300];
-    for (const struct report_asset *script = report_scripts; script->name; script++) {
-        if (strcmp(script->name, "style.gp") && strcmp(script->name, "compare.gp"))
-            continue;
-        snprintf(path, sizeof path, "%s/data/%s", folder, script->name);
-        FILE *file = fopen(path, "w");
-        size_t bytes = (size_t)(script->end - script->begin);
-        bool written = file && fwrite(script->begin, 1, bytes, file) == bytes;
-        if ((file && fclose(file)) || !written) {
-            snprintf(error, error_size, "%s: %s", path, strerror(errno));
-            return -EIO;
-        }
-    }
-    return 0;
-}
-
-static int remove_entry(const char *path, const struct stat *info, int kind, struct FTW *walk) {
-    (void)info, (void)kind, (void)walk;
-    return remove(path);
-}
-
-// Draws in a folder of its own that is gone afterwards. svg is NULL where there is nothing to show.
+// svg is NULL where there is nothing to show.
 static int draw(const struct comparison *comparison, size_t number, enum compare_phase phase, char **svg, char *error, size_t error_size) {
-    char folder[] = "/tmp/llmsweep-compare-XXXXXX", path[300];
-    struct report_plot plot = {.script = "compare", .title = "B over A"};
+    struct drawing drawing;
+    char name[40], variables[80];
     size_t count = 0;
     *svg = NULL;
-    if (!mkdtemp(folder)) {
-        snprintf(error, error_size, "/tmp: %s", strerror(errno));
-        return -EIO;
-    }
-    snprintf(plot.name, sizeof plot.name, "ratio-%zu-%s", number, compare_phase_names[phase]);
-    snprintf(plot.variables, sizeof plot.variables, "threshold = %g; phase = '%s'", comparison->options.threshold, compare_phase_names[phase]);
-    snprintf(path, sizeof path, "%s/data", folder);
-    int result = mkdir(path, 0700) ? -errno : write_scripts(folder, error, error_size);
-    if (!result) {
-        snprintf(path, sizeof path, "%s/data/%s.csv", folder, plot.name);
-        FILE *data = fopen(path, "w");
-        result = data ? write_data(comparison, phase, data, &count) : -errno;
-        if (data && fclose(data) && !result)
-            result = -errno;
-    }
-    if (result && !*error)
-        snprintf(error, error_size, "%s: %s", folder, strerror(-result));
-    if (!result && count) {
-        result = report_plot_draw(comparison->b, folder, &plot, error, error_size);
-        *svg = result ? NULL : strdup(plot.svg);
-        if (!result && !*svg)
-            result = -ENOMEM;
-        report_plot_free(&plot);
-    }
-    nftw(folder, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
-    return result;
+    for (size_t i = 0; i < comparison->cell_count; i++)
+        count += comparison->cells[i].speed[phase].present;
+    if (!count)
+        return 0;
+    snprintf(name, sizeof name, "ratio-%zu-%s", number, compare_phase_names[phase]);
+    snprintf(variables, sizeof variables, "threshold = %g; phase = '%s'", comparison->options.threshold, compare_phase_names[phase]);
+    int result = drawing_begin(&drawing, "compare", name, error, error_size);
+    if (!result && (result = write_data(comparison, phase, drawing.data)))
+        snprintf(error, error_size, "%s: %s", drawing.folder, strerror(-result));
+    return drawing_end(&drawing, comparison->b, "B over A", variables, result, svg, error, error_size);
 }
 
 // ---------------------------------------------------------------------------------------------------------------------

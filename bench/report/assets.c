@@ -27,9 +27,10 @@ SCRIPT(counters)
 SCRIPT(kernels)
 SCRIPT(kernel_roofline)
 SCRIPT(compare)
+SCRIPT(history)
 
 #define ASSET(name) {#name ".gp", report_gp_##name, report_gp_##name##_end}
 const struct report_asset report_scripts[] = {
     ASSET(style), ASSET(pareto), ASSET(prune), ASSET(bits), ASSET(heatmap), ASSET(batch),
-    ASSET(layout), ASSET(roofline), ASSET(counters), ASSET(kernels), ASSET(kernel_roofline), ASSET(compare), {NULL, NULL, NULL},
+    ASSET(layout), ASSET(roofline), ASSET(counters), ASSET(kernels), ASSET(kernel_roofline), ASSET(compare), ASSET(history), {NULL, NULL, NULL},
 };

@@ -324,7 +324,7 @@ static void count_row(void *context, const char *name, enum cell_status status) 
     result->rows++;
 }
 
-// Medians of each layout's roof over its cells, for run.json; the cells' rows have their own.
+// Each layout's roof in every round, as its first cell has it, for run.json; the cells' rows have their own.
 static json_t *describe_roofs(const struct runner *runner) {
     static const char *const names[ROOF_FIGURES] = {"stream", "hot", "fp32", "int8", "bf16"};
     json_t *layouts = json_object();

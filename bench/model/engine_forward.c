@@ -167,30 +167,47 @@ static int argmax_token(uint64_t key)
     return (int)(UINT32_MAX - (uint32_t)key);
 }
 
-static uint64_t largest_logit(const float *logits, struct layout_range range, int first_token)
+// The largest of up to `count` logits. Adds to *zeros a number that stays 0 only if all are finite.
+static float block_maximum(const float *logits, int count, float *zeros)
 {
     enum { LANES = 16 };
-    float largest[LANES];
-    unsigned bad = 0;
-    int i = range.begin;
+    float largest[LANES], zero[LANES] = { 0 };
+    int i = 0;
     for (int lane = 0; lane < LANES; lane++)
         largest[lane] = -FLT_MAX;
-    for (; i + LANES <= range.end; i += LANES)
+    for (; i + LANES <= count; i += LANES)
         for (int lane = 0; lane < LANES; lane++) {
             const float x = logits[i + lane];
             largest[lane] = x > largest[lane] ? x : largest[lane];
-            bad |= !(fabsf(x) <= FLT_MAX);
+            zero[lane] += x * 0; // NaN where x is not finite
         }
-    for (; i < range.end; i++) {
+    for (; i < count; i++) {
         largest[0] = logits[i] > largest[0] ? logits[i] : largest[0];
-        bad |= !(fabsf(logits[i]) <= FLT_MAX);
+        zero[0] += logits[i] * 0;
     }
-    if (bad)
-        return UINT64_MAX;
-    for (int lane = 1; lane < LANES; lane++)
+    for (int lane = 0; lane < LANES; lane++) {
         largest[0] = largest[lane] > largest[0] ? largest[lane] : largest[0];
-    for (i = range.begin; i < range.end; i++)
-        if (logits[i] == largest[0])
+        *zeros += zero[lane];
+    }
+    return largest[0];
+}
+
+static uint64_t largest_logit(const float *logits, struct layout_range range, int first_token)
+{
+    enum { BLOCK = 1024 };
+    float largest = -FLT_MAX, zeros = 0;
+    int from = range.begin;
+    for (int begin = range.begin; begin < range.end; begin += BLOCK) {
+        const float here = block_maximum(logits + begin, range.end - begin < BLOCK ? range.end - begin : BLOCK, &zeros);
+        if (here > largest) {
+            largest = here;
+            from = begin;
+        }
+    }
+    if (!(zeros == 0))
+        return UINT64_MAX;
+    for (int i = from; i < range.end; i++)
+        if (logits[i] == largest)
             return argmax_key(logits[i], first_token + i);
     return 0; // an empty range
 }

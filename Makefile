@@ -131,6 +131,11 @@ bench-harness: all ## measure what the harness itself costs, against its limits
 bench-peers: all ## time OpenBLAS, oneDNN and every llama-bench on PATH beside ours (LLAMA_BENCH=path, PEERS_FLAGS='--threads 1')
 	BUILD=$(BUILD) scripts/bench_peers.sh $(PEERS_FLAGS)
 
+BASE ?= main
+.PHONY: gate
+gate: all ## judge the working tree against a revision by pairs of runs (BASE=main, GATE_SPEC=, GATE_FLAGS=)
+	$(BUILD)/llmsweep gate --base $(BASE) $(if $(GATE_SPEC),--spec $(GATE_SPEC)) $(GATE_FLAGS)
+
 .PHONY: check-deps
 check-deps: ## prove who includes whom
 	scripts/check_deps.sh

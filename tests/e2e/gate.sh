@@ -1,0 +1,92 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# The gate on the command line, with a stand-in for the program whose speed is known: equal versions pass, a planted slowdown fails and is named, worse
+# quality fails whatever the speed, a cell that no longer runs is broken, and bad input is told in a line. The real program is judged by
+# `make gate-calibration`, which takes hours.
+set -u
+program=$PWD/${BUILD:-build}/llmsweep
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+status=0
+wrong() { echo "wrong: $*"; status=1; }
+printf '[sweep]\nbatch = 1\n' > "$work/gate.ini"
+
+# A stand-in: `run SPEC -o DIR …` writes a run of eight cells through two kernels, 1% of noise, speed × FACTOR for the cells of the second kernel.
+stand_in() { # folder, factor, perplexity of the second kernel's cells, status of the last cell
+    mkdir -p "$1"
+    cat > "$1/llmsweep" << END
+#!/usr/bin/env python3
+import os, random, sys
+out = sys.argv[sys.argv.index('-o') + 1]
+os.makedirs(out)
+quality = 'quality_tokens=0' not in sys.argv
+with open(out + '/cells.csv', 'w') as cells, open(out + '/samples.csv', 'w') as samples:
+    print('cell,status,reason,model,method,prune_ratio,format,act,kv,batch,prompt,gen,layout,ranks,threads,provider,isa,device,prefill_tps,prefill_tps_lo,'
+          'prefill_tps_hi,decode_tps,decode_tps_lo,decode_tps_hi,ppl,ppl_se,dlnppl,dlnppl_se,prune,kernel,weights_hash,text_hash', file=cells)
+    print('cell,phase,index,ns,tokens,t_start,round', file=samples)
+    for i in range(8):
+        second = i >= 4
+        speed = 1000 * (i + 1) * ($2 if second else 1)
+        status = '$4' if i == 7 else 'ok'
+        name = f'{i}{quality}'
+        ppl = f'{$3 if second else 30},0.2,{0.1 if second else 0},0.0005' if quality and status == 'ok' else ',,,'
+        speeds = f'{10 * speed},{9 * speed},{11 * speed},{speed},{.9 * speed},{1.1 * speed}' if status == 'ok' else ',,,,,'
+        print(f'{name},{status},{"" if status == "ok" else "no kernel"},m,none,0,{"q4g32" if second else "q8g32"},q8,f32,{i % 4 + 1},32,16,t1,1,1,own,avx2,cpu,{speeds},{ppl},none,'
+              f'kernel_{"b" if second else "a"},w,{"t" if quality else ""}', file=cells)
+        for s in range(5 if status == 'ok' else 0):
+            for phase, rate in ('prefill', 10 * speed), ('decode', speed):
+                print(f'{name},{phase},{s},{int(16e12 / rate * random.gauss(1, .01)) // 1000},16,0,0', file=samples)
+open(out + '/run.json', 'w').write('{"schema": 1, "machine": {"slug": "m"}, "program": {"commit": "c"}}')
+END
+    chmod +x "$1/llmsweep"
+}
+stand_in "$work/base" 1 33 ok
+stand_in "$work/same" 1 33 ok
+stand_in "$work/slow" 0.94 33 ok
+stand_in "$work/worse" 1.2 33.5 ok
+stand_in "$work/broken" 1 33 failed
+
+gate() { # expected code, head
+    "$program" gate --base "$work/base" --head "$work/$2" --spec "$work/gate.ini" -o "$work/out-$2" --quiet > "$work/$2.txt" 2> "$work/said"
+    local code=$?
+    [ $code -eq "$1" ] || wrong "exit $code instead of $1 for '$2': $(cat "$work/said" "$work/$2.txt")"
+}
+gate 0 same
+grep -q 'Gate: no regression' "$work/same.txt" || wrong "equal versions are not called so"
+grep -q 'smallest change that this gate would have found' "$work/same.txt" || wrong "no smallest effect"
+gate 1 slow
+grep -q 'kernel kernel_b, mean of 4 cells .*slower' "$work/slow.txt" || wrong "the slower kernel is not named"
+grep -q 'kernel_a.*slower' "$work/slow.txt" && wrong "the other kernel is called slower"
+python3 - "$work/out-slow" << 'END' || status=1
+import csv, json, sys
+found = json.load(open(sys.argv[1] + '/gate.json'))
+pairs = list(csv.DictReader(open(sys.argv[1] + '/pairs.csv')))
+slower = [f for f in found['figures'] if f['judgement']['verdict'] == 'slower']
+bad = [f for f in slower if f['kernel'] != 'kernel_b' or not 0.9 < f['judgement']['ratio'] < 0.97 or 'second_look' not in f]
+print('wrong: slower:', bad) if bad else None
+sys.exit(bool(bad) or not slower or found['exit_code'] != 1 or len(pairs) < 10 * 20)
+END
+gate 1 worse
+grep -q 'the quality of 4 is worse' "$work/worse.txt" || wrong "worse quality passes because it is faster"
+gate 1 broken
+grep -q '1 cells are broken' "$work/broken.txt" || wrong "a broken cell is not told"
+
+expect2() {
+    local expected=$1
+    shift
+    "$program" gate "$@" --quiet > "$work/out" 2> "$work/said"
+    local code=$?
+    [ $code -eq 2 ] || wrong "exit $code instead of 2: $*"
+    grep -q "$expected" "$work/said" || wrong "no '$expected' in: $(cat "$work/said")"
+}
+expect2 '\-\-base is missing' --head "$work/same"
+expect2 'holds neither' --base "$work" --head "$work/same" -o "$work/o1"
+expect2 'neither a folder nor a revision' --base no-such-revision --head "$work/same" -o "$work/o2"
+expect2 'from 10 to 1000' --base "$work/base" --pairs 3
+expect2 'such as 2%' --base "$work/base" --threshold 0
+# A version whose program fails is a failure of the gate, not a verdict.
+mkdir "$work/failing" && printf '#!/bin/sh\necho nothing works >&2\nexit 3\n' > "$work/failing/llmsweep" && chmod +x "$work/failing/llmsweep"
+"$program" gate --base "$work/base" --head "$work/failing" --spec "$work/gate.ini" -o "$work/o3" --quiet > /dev/null 2> "$work/said"
+[ $? -eq 3 ] || wrong "a failing program is no error of the gate"
+grep -q 'exited with code 3: nothing works' "$work/said" || wrong "its last words are not told: $(cat "$work/said")"
+exit $status

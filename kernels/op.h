@@ -21,7 +21,8 @@ struct op_descriptor {
     // difference; -EINVAL when the kernel is above isa_detect(); -ENOMEM.
     int (*check)(const struct kernel *kernel, uint64_t seed, size_t *comparisons, char *message, size_t message_size);
 
-    // Words of the shapes to be timed, NULL behind the last: "decode q32 kv8 d128 n16384". setup takes any word of that form.
+    // Words of the shapes to be timed, NULL behind the last: "decode q32 kv8 d128 n16384". The first is of a decode step and the last of
+    // prefill: a quick benchmark takes just these. setup takes any word of that form.
     const char *const *shapes;
     // A problem of that shape for this kernel, drawn from the seed. What a call reads most of (a cache, rows, weights) is there
     // `copies` times over, so that a caller who takes them in turn reads from memory. -EINVAL with a reason for a word that does not

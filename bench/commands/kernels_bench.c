@@ -13,8 +13,6 @@
 #include "harness/progress.h"
 #include "kernels/linear/linear_op.h"
 
-enum { QUICK_SHAPES = 2, QUICK_SCALAR_SHAPES = 1 };
-
 struct item {
     const struct kernel *kernel;
     char shape[80];
@@ -55,12 +53,15 @@ static int add(struct work *work, const struct kernel *kernel, const char *forma
     return 0;
 }
 
-// The op's own shapes: the first two, or all of them when the request is --full.
+// The op's own shapes: the first, which is of a decode step, and the last, of prefill; all of them when the request is --full.
 static int add_shapes(struct work *work, const struct kernels_request *request, const struct kernel *kernel) {
     const struct op_descriptor *op = op_find(kernel->op);
     // A scalar kernel is there to be compared with; what it takes for many tokens nobody needs to know.
-    const int limit = request->full ? 1 << 20 : kernel->isa == ISA_SCALAR && kernel->provider == PROVIDER_OWN ? QUICK_SCALAR_SHAPES : QUICK_SHAPES;
-    for (int i = 0; op->shapes[i] != NULL && i < limit; i++) {
+    const bool scalar = kernel->isa == ISA_SCALAR && kernel->provider == PROVIDER_OWN;
+    for (int i = 0; op->shapes[i] != NULL; i++) {
+        const bool last = op->shapes[i + 1] == NULL;
+        if (!request->full && i > 0 && (!last || scalar))
+            continue;
         const int status = add(work, kernel, request->format, op->shapes[i]);
         if (status != 0)
             return status;

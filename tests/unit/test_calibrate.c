@@ -211,7 +211,23 @@ static void test_quantizers_beat_nearest(void **unused)
         quantized_matrix_free(&codes);
 
         assert_int_equal(quantize_half_quadratic(problem->weights, NULL, ROWS, COLUMNS, bits, group, asymmetric, &codes, error, sizeof(error)), 0);
+        struct quantized_matrix rounded;
+        assert_int_equal(quantize_matrix(problem->weights, ROWS, COLUMNS, bits, group, asymmetric, &rounded, error, sizeof(error)), 0);
+        float *near = malloc(sizeof(problem->weights));
         quantize_dequantize(&codes, problem->changed);
+        quantize_dequantize(&rounded, near);
+        const int size = group ? group : COLUMNS;
+        for (int first = 0; first < ROWS * COLUMNS; first += size) { // never worse, whatever the group
+            double fitted = 0, plain = 0;
+            for (int j = first; j < first + size; j++) {
+                fitted += pow((double)problem->weights[j] - (double)problem->changed[j], 2);
+                plain += pow((double)problem->weights[j] - (double)near[j], 2);
+            }
+            if (!(fitted <= plain * (1 + 1e-6)))
+                fail_msg("group at %d: HQQ leaves %g, rounding %g", first, fitted, plain);
+        }
+        free(near);
+        quantized_matrix_free(&rounded);
         const double hqq = error_of(problem);
         quantized_matrix_free(&codes);
 

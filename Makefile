@@ -136,6 +136,10 @@ BASE ?= main
 gate: all ## judge the working tree against a revision by pairs of runs (BASE=main, GATE_SPEC=, GATE_FLAGS=)
 	$(BUILD)/llmsweep gate --base $(BASE) $(if $(GATE_SPEC),--spec $(GATE_SPEC)) $(GATE_FLAGS)
 
+.PHONY: gate-calibration
+gate-calibration: all ## measure the gate's false alarms and what it finds here (hours; ROUNDS=100, goes on where it stopped)
+	scripts/gate_calibration.sh $(ROUNDS)
+
 .PHONY: check-deps
 check-deps: ## prove who includes whom
 	scripts/check_deps.sh

@@ -49,7 +49,9 @@ static int add_value(const struct axis *axis, const char *word, struct axis_valu
         snprintf(reason, reason_size, "%s has more than %d values", axis->name, VALUES_MAX);
         return -EINVAL;
     }
-    char **grown = realloc(values->value, (values->count + 1) * sizeof *grown);
+    // Room doubles: a hundred thousand values in the file's order are one range.
+    const bool full = !(values->count & (values->count - 1));
+    char **grown = full ? realloc(values->value, (values->count ? 2 * values->count : 1) * sizeof *grown) : values->value;
     if (grown)
         values->value = grown;
     char *copy = grown ? strdup(canonical) : NULL;

@@ -57,7 +57,7 @@ static int append_file(char **storage, size_t *bytes, const char *path, char *er
     } while (got > 0);
     if (!rc && ferror(file)) {
         rc = errno == EISDIR ? -EISDIR : -EIO;
-        snprintf(error, error_size, "%s: cannot be read: %s", path, strerror(-rc));
+        snprintf(error, error_size, rc == -EISDIR ? "%s: is a folder, not a text" : "%s: cannot be read", path);
     }
     fclose(file);
     return rc;

@@ -62,7 +62,7 @@ printf 'too short to fill a window\n' > "$scratch/short.txt"
 head -c 100000 "$program" > "$scratch/binary.txt"
 { head -c 3000 README.md; printf '\303('; head -c 3000 README.md; } > "$scratch/latin.txt"
 expect 2 'missing\.txt: .*No such file' "$program" eval $model --text "$scratch/missing.txt"
-expect 2 "$scratch/folder: .*[Dd]irectory" "$program" eval $model --text "$scratch/folder"
+expect 2 "$scratch/folder: is a folder" "$program" eval $model --text "$scratch/folder"
 for name in empty short binary latin; do
     expect 2 "$name\.txt" "$program" eval $model --text "$scratch/$name.txt"
 done

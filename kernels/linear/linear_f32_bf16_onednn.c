@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// y = x·Wᵀ by oneDNN's bf16 matmul. It has none with f32 activations, so they are rounded to bf16 first, in passes that fit in the scratch.
+// y = x·Wᵀ by oneDNN's bf16 matmul. It has none with f32 activations, so they are rounded to bf16 first, in passes that
+// fit in the scratch.
 #include "kernels/linear/linear.h"
 #include "kernels/onednn.h"
 #include "kernels/pack/float16.h"

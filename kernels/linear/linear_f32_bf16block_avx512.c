@@ -6,6 +6,7 @@
 #define STORE                       STORE_BLOCK
 #define IN_PLACE                    0
 #define NEXT_FLOATS(source, buffer) next_bf16_blocks(source, buffer)
+#define MANY_TOKENS                 "kernels/linear/linear_f32_block.h"
 #include "kernels/linear/linear_f32_simd.h"
 
 LINEAR_F32_KERNEL(linear_f32_bf16block_avx512, ISA_AVX512,

@@ -1,173 +1,101 @@
 // SPDX-License-Identifier: MIT
-// f32 activations, more than F32_DIRECT tokens: a panel is expanded once to f32, in second-level cache, and all blocks
-// of tokens run over it. For the macros see linear_f32_simd.h.
+// The steps of linear_many.h with f32 activations. For the macros see linear_f32_simd.h, for the multiplication the
+// tile_f32_*.h.
+#include "kernels/linear/tile_f32.h"
 
-static inline __attribute__((always_inline)) void many_multiply_chunk(int width, const float *weights, const float *x,
-                                                                      vfloat part[][VECTORS]) {
-#pragma GCC unroll 4
-    for (int column = 0; column < CHUNK_COLUMNS; column++) {
-        vfloat w[VECTORS];
-#pragma GCC unroll 2
-        for (int v = 0; v < VECTORS; v++)
-            w[v] = vfloat_load(weights + PACKED_PANEL_ROWS * column + LANES * v);
-#pragma GCC unroll 12
-        for (int i = 0; i < width; i++) {
-            const vfloat token = vfloat_broadcast(x + column * width + i);
-#pragma GCC unroll 2
-            for (int v = 0; v < VECTORS; v++)
-                part[i][v] = vfloat_fma(w[v], token, part[i][v]);
-        }
-    }
-}
+enum { MANY_PASS = F32_MANY_PASS, MANY_TILES = F32_TILES, MANY_HEIGHT = F32_HEIGHT, MANY_SPARE = F32_SPARE };
+enum { MANY_STRIP_PANELS = F32_STRIP_PANELS };
+struct many_part {
+    int strips;
+    struct f32_strip strip[LINEAR_BAND / MANY_STRIP_PANELS];
+};
+#include "kernels/linear/linear_many.h"
 
-static inline __attribute__((always_inline)) void many_multiply_tile(int width, const struct source *source,
-                                                                     const float *weights, const float *x,
-                                                                     vfloat part[][VECTORS]) {
-    if (!BLOCKED) {
-        for (int chunk = 0; chunk < TILE_CHUNKS; chunk++)
-            many_multiply_chunk(width, weights + CHUNK_CODES * chunk, x + CHUNK_COLUMNS * chunk * width, part);
-        return;
-    }
-    for (uint32_t present = source->present; present != 0; present &= present - 1) {
-        const int column = CHUNK_COLUMNS * __builtin_ctz(present);
-        many_multiply_chunk(width, weights, x + column * width, part);
-        weights += CHUNK_CODES;
-    }
-}
-
-static inline __attribute__((always_inline)) vfloat many_read_scales(const struct linear_block *block, int group,
-                                                                     int v) {
-    const int at = group * PACKED_PANEL_ROWS + LANES * v;
-    if (block->weights->format.bits == 16)
-        return vfloat_load((const float *)(const void *)block->panel.scales + at);
-    return vfloat_halves(block->panel.scales + sizeof(uint16_t) * (size_t)at);
-}
-
-// `width` tokens, a constant. The panel is `expanded`, or is f32 itself.
-static inline __attribute__((always_inline)) void
-many_block_body(int width, bool quantized, const struct linear_block *block, const float *expanded) {
-    struct source source = source_open(block, expanded);
-    const float *x = (const float *)block->x;
-    _Alignas(64) float buffer[TILE_CODES];
-    vfloat total[F32_BLOCK][VECTORS];
-#pragma GCC unroll 12
-    for (int i = 0; i < width; i++) {
-#pragma GCC unroll 2
-        for (int v = 0; v < VECTORS; v++)
-            total[i][v] = vfloat_zero();
-    }
-    for (int group = 0; group < block->weights->groups; group++) {
-        source_group(&source, block, group);
-        for (int t = 0; t < block->weights->tiles_per_group; t++, x += TILE_COLUMNS * width) {
-            const float *weights = BLOCKED ? next_f32_blocks(&source, buffer) : next_f32(&source, buffer);
-            vfloat part[F32_BLOCK][VECTORS];
-#pragma GCC unroll 12
-            for (int i = 0; i < width; i++) {
-#pragma GCC unroll 2
-                for (int v = 0; v < VECTORS; v++)
-                    part[i][v] = vfloat_zero();
-            }
-            many_multiply_tile(width, &source, weights, x, part);
-#pragma GCC unroll 2
-            for (int v = 0; v < VECTORS; v++) {
-                const vfloat scale = quantized ? many_read_scales(block, group, v) : vfloat_zero();
-#pragma GCC unroll 12
-                for (int i = 0; i < width; i++)
-                    total[i][v] =
-                        quantized ? vfloat_fma(scale, part[i][v], total[i][v]) : vfloat_add(total[i][v], part[i][v]);
+// To (parts, blocks, steps of the part, height, F32_STEP), as they are read.
+static void many_pack(const struct many_pass *pass) {
+    const int columns = pass->call->weights->columns;
+    for (int block = 0; block < pass->blocks; block++) {
+        const int first = many_token(pass, block), height = many_height(pass, block);
+        for (int i = 0; i < height; i++) {
+            const float *from = pass->call->x + (size_t)(pass->first + first + i) * pass->call->x_stride;
+            for (int part = 0; part < columns; part += F32_TILES * TILE_COLUMNS) {
+                const int here = linear_minimum(F32_TILES * TILE_COLUMNS, columns - part);
+                float *to =
+                    pass->scratch.x + (size_t)part * (size_t)pass->tokens + (size_t)(first * here + F32_STEP * i);
+                for (int column = 0; column < here; column += F32_STEP, from += F32_STEP, to += F32_STEP * height)
+                    memcpy(to, from, F32_STEP * sizeof(float));
             }
         }
     }
-#pragma GCC unroll 12
-    for (int i = 0; i < width; i++) {
-        if (i >= block->tokens)
-            break;
-#pragma GCC unroll 2
-        for (int v = 0; v < VECTORS; v++) {
-            if (block->rows > LANES * v)
-                vfloat_store(block->y + (size_t)i * block->y_stride + LANES * v, total[i][v], block->rows - LANES * v);
+}
+
+static void many_begin(const struct many_pass *pass, const struct many_band *band, int block) {
+    const size_t rows = (size_t)(band->panels * PACKED_PANEL_ROWS);
+    memset(many_totals(pass, band, block, 0), 0, (size_t)many_height(pass, block) * rows * sizeof(float));
+}
+
+static void many_scales(const struct linear_block *block, int group, float *scales) {
+    const size_t at = (size_t)(group * PACKED_PANEL_ROWS);
+    for (size_t v = 0; v < PACKED_PANEL_ROWS; v += LANES) {
+        const uint8_t *from = block->panel.scales;
+        const vfloat scale = BITS == 16 ? vfloat_load((const float *)(const void *)from + at + v)
+                                        : vfloat_halves(from + sizeof(uint16_t) * (at + v));
+        vfloat_store(scales + v, scale, LANES);
+    }
+}
+
+static void many_expand_panel(const struct many_pass *pass, struct many_band *band, int panel) {
+    const int per_group = pass->call->weights->tiles_per_group, here = panel % MANY_STRIP_PANELS;
+    struct source *source = &band->source[panel];
+    struct f32_strip *strip = &band->part.strip[panel / MANY_STRIP_PANELS];
+    float *out = (float *)(void *)pass->scratch.weights + F32_TILES * TILE_CODES * panel;
+    strip->weights[here] = IN_PLACE ? (const float *)(const void *)source->values : out;
+    for (int t = 0; t < band->tiles; t++, out += TILE_CODES) {
+        const int group = (band->tile + t) / per_group;
+        if ((band->tile + t) % per_group == 0)
+            source_group(source, &band->block[panel], group);
+        if (QUANTIZED)
+            many_scales(&band->block[panel], group, strip->scales + PACKED_PANEL_ROWS * (t * strip->panels + here));
+        (void)NEXT_FLOATS(source, out);
+    }
+}
+
+static void many_expand(const struct many_pass *pass, struct many_band *band) {
+    band->part.strips = (band->panels + MANY_STRIP_PANELS - 1) / MANY_STRIP_PANELS;
+    for (int i = 0; i < band->part.strips; i++) {
+        struct f32_strip *strip = &band->part.strip[i];
+        strip->scaled = QUANTIZED;
+        strip->panels = many_strip_panels(band, i);
+        strip->tiles = band->tiles;
+    }
+    for (int panel = 0; panel < band->panels; panel++)
+        many_expand_panel(pass, band, panel);
+}
+
+static void many_multiply(const struct many_pass *pass, const struct many_band *band, int block) {
+    const int first = many_token(pass, block), height = many_height(pass, block);
+    const float *x =
+        pass->scratch.x + TILE_COLUMNS * ((size_t)band->tile * (size_t)pass->tokens + (size_t)(first * band->tiles));
+    for (int strip = 0; strip < band->part.strips; strip++) {
+        // The blocks fetch the strip's panels by turns.
+        const int panels = band->part.strip[strip].panels, panel = strip * MANY_STRIP_PANELS + block % panels;
+        const size_t soon = (size_t)(block / panels * F32_SOON);
+        F32_SUFFIX(linear_f32_tile)
+        (&band->part.strip[strip], height, x, many_totals(pass, band, block, strip),
+         soon < band->next_bytes[panel] ? band->next[panel] + soon : (const uint8_t *)x);
+    }
+}
+
+static void many_finish(const struct many_pass *pass, const struct many_band *band, int block) {
+    const struct linear_call *call = pass->call;
+    const float *totals = many_totals(pass, band, block, 0);
+    for (int strip = 0; strip < band->part.strips; strip++) {
+        const int first = (band->first + strip * MANY_STRIP_PANELS) * PACKED_PANEL_ROWS;
+        const int rows = many_strip_panels(band, strip) * PACKED_PANEL_ROWS;
+        for (int i = many_token(pass, block); i < many_token(pass, block + 1); i++, totals += rows) {
+            float *y = call->y + (size_t)(pass->first + i) * call->y_stride + first;
+            for (int row = 0; row < rows && first + row < call->end; row += LANES)
+                vfloat_store(y + row, vfloat_load(totals + row), call->end - first - row);
         }
     }
-}
-
-// A block against a panel in f32: expanded, or stored so. From the f32 kernel of the store.
-#define EXPANDED_NAME(store) F32_SUFFIX(linear_f32_expanded_##store)
-void EXPANDED_NAME(dense)(const struct linear_block *block, const float *panel);
-void EXPANDED_NAME(block)(const struct linear_block *block, const float *panel);
-
-#if IN_PLACE
-#define EXPANDED_CASE(w)                                                                                               \
-    case w:                                                                                                            \
-        if (quantized)                                                                                                 \
-            many_block_body(w, true, block, panel);                                                                    \
-        else                                                                                                           \
-            many_block_body(w, false, block, panel);                                                                   \
-        break;
-static inline void expanded(const struct linear_block *block, const float *panel) {
-    const bool quantized = block->weights->format.type == WEIGHT_QUANTIZED;
-    switch (block->width) { F32_WIDTHS(EXPANDED_CASE) }
-}
-#endif
-
-static void from_expanded(const struct linear_block *block, const float *panel) {
-    if (BLOCKED)
-        EXPANDED_NAME(block)(block, panel);
-    else
-        EXPANDED_NAME(dense)(block, panel);
-}
-
-static void expand(const struct linear_block *block, float *panel) {
-    struct source source = source_open(block, NULL);
-    for (int group = 0; group < block->weights->groups; group++) {
-        source_group(&source, block, group);
-        for (int t = 0; t < block->weights->tiles_per_group; t++) {
-            (void)NEXT_FLOATS(&source, panel);
-            panel += __builtin_popcount(source.present) * CHUNK_CODES;
-        }
-    }
-}
-
-static int compiled_width(int tokens) {
-#define WIDTH_AT_LEAST(w)                                                                                              \
-    if (tokens <= w)                                                                                                   \
-        return w;
-    F32_WIDTHS(WIDTH_AT_LEAST)
-    return F32_BLOCK;
-}
-
-// Tokens [token0, token0 + tokens), tokens ≤ LINEAR_PASS.
-static void run_pass(const struct linear_call *call, int token0, int tokens) {
-    const struct packed_matrix *weights = call->weights;
-    const struct linear_scratch scratch = linear_scratch(call);
-    const int count = (tokens + F32_BLOCK - 1) / F32_BLOCK;
-    struct linear_block blocks[LINEAR_PASS / F32_BLOCK];
-    for (int b = 0; b < count; b++) {
-        const int first = b * F32_BLOCK, here = linear_minimum(tokens - first, F32_BLOCK);
-        const float *x = call->x + (size_t)(token0 + first) * call->x_stride;
-        float *interleaved = scratch.x + (size_t)first * (size_t)weights->columns;
-        const int width = compiled_width(here);
-        if (width > 1)
-            interleave(interleaved, x, call->x_stride, here, width, weights->columns);
-        blocks[b] = (struct linear_block){.weights = weights,
-                                          .width = width,
-                                          .x = width > 1 ? interleaved : x,
-                                          .y_stride = call->y_stride,
-                                          .tokens = here};
-    }
-    for (int panel = linear_panel_begin(call); panel < linear_panel_end(call); panel++) {
-        for (int b = 0; b < count; b++) {
-            struct linear_block *block = &blocks[b];
-            block->panel = packed_panel(weights, panel);
-            block->rows = linear_panel_rows(call, panel);
-            block->y = call->y + (size_t)(token0 + b * F32_BLOCK) * call->y_stride + (size_t)panel * PACKED_PANEL_ROWS;
-            if (!IN_PLACE && b == 0)
-                expand(block, (float *)(void *)scratch.panel);
-            from_expanded(block, IN_PLACE ? NULL : (const float *)(const void *)scratch.panel);
-        }
-    }
-}
-
-static void many_linear(const struct linear_call *call) {
-    for (int token0 = 0; token0 < call->m; token0 += LINEAR_PASS)
-        run_pass(call, token0, linear_minimum(call->m - token0, LINEAR_PASS));
 }

@@ -6,6 +6,7 @@
 #define STORE                       STORE_DENSE
 #define IN_PLACE                    0
 #define NEXT_FLOATS(source, buffer) next_q16(source, buffer)
+#define MANY_TOKENS                 "kernels/linear/linear_f32_many.h"
 #include "kernels/linear/linear_f32_simd.h"
 
 LINEAR_F32_KERNEL(linear_f32_q16_avx512, ISA_AVX512,

@@ -12,6 +12,7 @@ static inline __attribute__((always_inline)) const float *next_floats(struct sou
     return buffer;
 }
 #define NEXT_FLOATS(source, buffer) next_floats(source, buffer)
+#define MANY_TOKENS                 "kernels/linear/linear_f32_block.h"
 #include "kernels/linear/linear_f32_simd.h"
 
 LINEAR_F32_KERNEL(linear_f32_q2block_avx512, ISA_AVX512,

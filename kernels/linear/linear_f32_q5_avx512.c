@@ -12,6 +12,7 @@ static inline __attribute__((always_inline)) const float *next_floats(struct sou
     return buffer;
 }
 #define NEXT_FLOATS(source, buffer) next_floats(source, buffer)
+#define MANY_TOKENS                 "kernels/linear/linear_f32_many.h"
 #include "kernels/linear/linear_f32_simd.h"
 
 LINEAR_F32_KERNEL(linear_f32_q5_avx512, ISA_AVX512, "q5: planes of 4 + 1 bits; bound by widening codes to f32");

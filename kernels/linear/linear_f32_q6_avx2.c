@@ -12,6 +12,7 @@ static inline __attribute__((always_inline)) const float *next_floats(struct sou
     return buffer;
 }
 #define NEXT_FLOATS(source, buffer) next_floats(source, buffer)
+#define MANY_TOKENS                 "kernels/linear/linear_f32_many.h"
 #include "kernels/linear/linear_f32_simd.h"
 
 LINEAR_F32_KERNEL(linear_f32_q6_avx2, ISA_AVX2, "q6: planes of 4 + 2 bits; bound by widening codes to f32");

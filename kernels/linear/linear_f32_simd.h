@@ -11,7 +11,7 @@
 enum { BLOCKED = STORE == STORE_BLOCK, QUANTIZED = WEIGHT_TYPE == WEIGHT_QUANTIZED };
 
 #include "kernels/linear/linear_f32_few.h"
-#include "kernels/linear/linear_f32_many.h"
+#include MANY_TOKENS
 
 static void linear(const struct linear_call *call) {
     if (call->m <= F32_DIRECT)

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: MIT
 // Many tokens, whatever the activations: the order of the work. Who includes this has defined
-//   MANY_PASS, MANY_HEIGHT, MANY_SPARE, MANY_TILES, struct many_part
+//   MANY_PASS, MANY_HEIGHT, MANY_SPARE, MANY_TILES, MANY_STRIP_PANELS, struct many_part
 // and defines the five steps that are declared below.
 //
 // Tokens come in passes of at most MANY_PASS, a pass in blocks of at most MANY_HEIGHT tokens, or MANY_SPARE more, all
 // blocks of about the same height, so that hardly any lane is padding. Rows come in bands of up to LINEAR_BAND panels,
-// the columns of a band in parts of MANY_TILES tiles. A part is expanded once, into what then lies in first-level
-// cache, and multiplied with all blocks of the pass, whose totals for the band lie in second-level cache. So weights
-// are unpacked once in MANY_PASS tokens, and a core reads neither them nor activations from far away more often than it
-// can bear.
+// which are multiplied in
+// strips of MANY_STRIP_PANELS, the columns of a band in parts of MANY_TILES tiles. A part is expanded once, into what
+// then lies in first-level cache, and multiplied with all blocks of the pass, whose totals for the band lie in
+// second-level cache. So weights are unpacked once in MANY_PASS tokens, and a core reads neither them nor activations
+// from far away more often than it can bear.
 #ifndef LLMSWEEP_LINEAR_MANY_H
 #define LLMSWEEP_LINEAR_MANY_H
 
@@ -40,11 +41,24 @@ static inline int many_height(const struct many_pass *pass, int block) {
     return many_token(pass, block + 1) - many_token(pass, block);
 }
 
-static void many_pack(const struct many_pass *pass);                                // activations, as blocks read them
-static void many_begin(const struct many_pass *pass, const struct many_band *band); // the totals
-static void many_expand(const struct many_pass *pass, struct many_band *band);      // the part's weights
+// The block's totals for a strip of the band: (block, strip, token, row).
+static inline float *many_totals(const struct many_pass *pass, const struct many_band *band, int block, int strip) {
+    return pass->scratch.totals + PACKED_PANEL_ROWS * (many_token(pass, block) * band->panels +
+                                                       many_height(pass, block) * strip * MANY_STRIP_PANELS);
+}
+
+// How many panels a strip of the band has.
+static inline int many_strip_panels(const struct many_band *band, int strip) {
+    return linear_minimum(band->panels - strip * MANY_STRIP_PANELS, MANY_STRIP_PANELS);
+}
+
+// Activations, as blocks read them; the weights of a part. And for a block: the totals' beginning, a part's products,
+// totals to y.
+static void many_pack(const struct many_pass *pass);
+static void many_expand(const struct many_pass *pass, struct many_band *band);
+static void many_begin(const struct many_pass *pass, const struct many_band *band, int block);
 static void many_multiply(const struct many_pass *pass, const struct many_band *band, int block);
-static void many_finish(const struct many_pass *pass, const struct many_band *band); // totals to y
+static void many_finish(const struct many_pass *pass, const struct many_band *band, int block);
 
 // The lines of y that a block ends in are fetched beforehand, some with each part.
 static inline void many_prefetch(const struct many_pass *pass, const struct many_band *band, int block) {
@@ -64,7 +78,8 @@ static void many_band_run(const struct many_pass *pass, struct many_band *band) 
         band->block[p] = (struct linear_block){.weights = weights, .panel = packed_panel(weights, band->first + p)};
         band->source[p] = source_open(&band->block[p], NULL);
     }
-    many_begin(pass, band);
+    for (int block = 0; block < pass->blocks; block++)
+        many_begin(pass, band, block);
     for (band->tile = 0; band->tile < weights->tiles; band->tile += MANY_TILES) {
         band->tiles = linear_minimum(MANY_TILES, weights->tiles - band->tile);
         for (int p = 0; p < band->panels; p++)
@@ -79,7 +94,9 @@ static void many_band_run(const struct many_pass *pass, struct many_band *band) 
             many_multiply(pass, band, block);
         }
     }
-    many_finish(pass, band);
+    // Not each block after its last part: stores that wait for lines of y would hold up those of totals.
+    for (int block = 0; block < pass->blocks; block++)
+        many_finish(pass, band, block);
 }
 
 static void many_linear(const struct linear_call *call) {

@@ -5,6 +5,7 @@
 #include "kernels/linear/tile_q8.h"
 
 enum { MANY_PASS = Q8_MANY_PASS, MANY_TILES = Q8_TILES, MANY_HEIGHT = Q8_HEIGHT(BITS), MANY_SPARE = Q8_SPARE };
+enum { MANY_STRIP_PANELS = Q8_STRIP_PANELS };
 enum { MANY_STRIPS = LINEAR_BAND / Q8_STRIP_PANELS };
 struct many_part {
     int strips;
@@ -54,37 +55,28 @@ static void many_pack(const struct many_pass *pass) {
     }
 }
 
-// The place of a token's totals for a strip: (block, strip, token, row).
-static float *many_totals(const struct many_pass *pass, const struct many_band *band, int block, int strip) {
-    return pass->scratch.totals + PACKED_PANEL_ROWS * (many_token(pass, block) * band->panels +
-                                                       many_height(pass, block) * strip * Q8_STRIP_PANELS);
-}
-
 // One scale a row: the totals are integers to the end. They begin with the correction.
 static void many_begin_strip(const struct many_pass *pass, const struct many_band *band, int block, int strip) {
-    const struct packed_matrix *weights = pass->call->weights;
-    const int first = many_token(pass, block), height = many_height(pass, block);
-    const int panels = linear_minimum(band->panels - strip * Q8_STRIP_PANELS, Q8_STRIP_PANELS);
+    const int first = many_token(pass, block), end = many_token(pass, block + 1);
+    const int panels = many_strip_panels(band, strip);
     int32_t *totals = (int32_t *)(void *)many_totals(pass, band, block, strip);
-    for (int i = first; i < first + height; i++) {
+    for (int i = first; i < end; i++) {
         for (int row = 0; row < panels * PACKED_PANEL_ROWS; row++, totals++) {
             const int panel = strip * Q8_STRIP_PANELS + row / PACKED_PANEL_ROWS;
             const uint8_t *zeros = band->block[panel].panel.zeros;
-            const int factor = many_zeros(weights) ? Q8_CENTRE(BITS) - zeros[row % PACKED_PANEL_ROWS] : 1;
+            const bool differ = many_zeros(pass->call->weights);
+            const int factor = differ ? Q8_CENTRE(BITS) - zeros[row % PACKED_PANEL_ROWS] : 1;
             *totals = factor * pass->scratch.sums[i];
         }
     }
 }
 
-static void many_begin(const struct many_pass *pass, const struct many_band *band) {
-    if (pass->call->weights->groups > 1) {
-        memset(pass->scratch.totals, 0, (size_t)(pass->tokens * band->panels * PACKED_PANEL_ROWS) * sizeof(float));
-        return;
-    }
-    for (int block = 0; block < pass->blocks; block++) {
-        for (int strip = 0; strip * Q8_STRIP_PANELS < band->panels; strip++)
-            many_begin_strip(pass, band, block, strip);
-    }
+static void many_begin(const struct many_pass *pass, const struct many_band *band, int block) {
+    const size_t rows = (size_t)(band->panels * PACKED_PANEL_ROWS);
+    if (pass->call->weights->groups > 1)
+        memset(many_totals(pass, band, block, 0), 0, (size_t)many_height(pass, block) * rows * sizeof(float));
+    for (int strip = 0; strip * MANY_STRIP_PANELS < band->panels && pass->call->weights->groups == 1; strip++)
+        many_begin_strip(pass, band, block, strip);
 }
 
 // Scales and zeros of the group that begins at a tile of the part.
@@ -124,7 +116,7 @@ static void many_expand(const struct many_pass *pass, struct many_band *band) {
         struct q8_strip *strip = &band->part.strip[i];
         strip->kind = weights->groups == 1 ? Q8_ONE_GROUP : many_zeros(weights) ? Q8_ZEROS : Q8_GROUPS;
         strip->bits = BITS;
-        strip->panels = linear_minimum(band->panels - i * Q8_STRIP_PANELS, Q8_STRIP_PANELS);
+        strip->panels = many_strip_panels(band, i);
         strip->tiles = tiles;
         strip->groups = band->tiles / tiles;
         strip->stride = TILE_CODES;
@@ -167,14 +159,12 @@ static void many_finish_token(const struct many_pass *pass, const struct many_ba
     }
 }
 
-static void many_finish(const struct many_pass *pass, const struct many_band *band) {
-    for (int block = 0; block < pass->blocks; block++) {
-        for (int strip = 0; strip < band->part.strips; strip++) {
-            const int first = many_token(pass, block), height = many_height(pass, block);
-            for (int i = 0; i < height; i++)
-                many_finish_token(pass, band, strip, pass->first + first + i,
-                                  many_totals(pass, band, block, strip) +
-                                      PACKED_PANEL_ROWS * band->part.strip[strip].panels * i);
-        }
+static void many_finish(const struct many_pass *pass, const struct many_band *band, int block) {
+    const int first = pass->first + many_token(pass, block), height = many_height(pass, block);
+    for (int strip = 0; strip < band->part.strips; strip++) {
+        const float *totals = many_totals(pass, band, block, strip);
+        for (int i = 0; i < height; i++)
+            many_finish_token(pass, band, strip, first + i,
+                              totals + PACKED_PANEL_ROWS * many_strip_panels(band, strip) * i);
     }
 }

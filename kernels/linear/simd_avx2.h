@@ -19,6 +19,9 @@ enum { F32_BLOCK = 6, Q8_BLOCK = 4, F32_DIRECT = 6, Q8_DIRECT = 4, ALL_BYTES_ALI
 #define F32_SUFFIX(name) name##_avx2
 #define Q8_SUFFIX(name)  name##_avx2
 
+// What many tokens are computed with, see linear_f32_many.h.
+enum { F32_STRIP_PANELS = 1, F32_HEIGHT = 6, F32_SPARE = 0 };
+
 typedef __m256 vfloat;
 typedef __m256i vint;
 

@@ -18,6 +18,9 @@ enum { F32_BLOCK = 12, Q8_BLOCK = 12, F32_DIRECT = 8, Q8_DIRECT = 8, ALL_BYTES_A
 #define F32_SUFFIX(name) name##_avx512
 #define Q8_SUFFIX(name)  name##_avx512vnni
 
+// What many tokens are computed with, see linear_f32_many.h. Tiles have 6 to 11 tokens.
+enum { F32_STRIP_PANELS = 2, F32_HEIGHT = 9, F32_SPARE = 2 };
+
 typedef __m512 vfloat;
 typedef __m512i vint;
 

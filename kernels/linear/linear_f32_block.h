@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// f32 activations, more than F32_DIRECT tokens: a panel is expanded once to f32, in second-level cache, and all blocks
-// of tokens run over it. For the macros see linear_f32_simd.h.
+// f32 activations, more than F32_DIRECT tokens, block store: a panel's present chunks are expanded once to f32, in
+// second-level cache, and all blocks of tokens run over them, skipping the absent.
 
 static inline __attribute__((always_inline)) void many_multiply_chunk(int width, const float *weights, const float *x,
                                                                       vfloat part[][VECTORS]) {
@@ -23,11 +23,6 @@ static inline __attribute__((always_inline)) void many_multiply_chunk(int width,
 static inline __attribute__((always_inline)) void many_multiply_tile(int width, const struct source *source,
                                                                      const float *weights, const float *x,
                                                                      vfloat part[][VECTORS]) {
-    if (!BLOCKED) {
-        for (int chunk = 0; chunk < TILE_CHUNKS; chunk++)
-            many_multiply_chunk(width, weights + CHUNK_CODES * chunk, x + CHUNK_COLUMNS * chunk * width, part);
-        return;
-    }
     for (uint32_t present = source->present; present != 0; present &= present - 1) {
         const int column = CHUNK_COLUMNS * __builtin_ctz(present);
         many_multiply_chunk(width, weights, x + column * width, part);
@@ -59,7 +54,7 @@ many_block_body(int width, bool quantized, const struct linear_block *block, con
     for (int group = 0; group < block->weights->groups; group++) {
         source_group(&source, block, group);
         for (int t = 0; t < block->weights->tiles_per_group; t++, x += TILE_COLUMNS * width) {
-            const float *weights = BLOCKED ? next_f32_blocks(&source, buffer) : next_f32(&source, buffer);
+            const float *weights = next_f32_blocks(&source, buffer);
             vfloat part[F32_BLOCK][VECTORS];
 #pragma GCC unroll 12
             for (int i = 0; i < width; i++) {
@@ -92,7 +87,6 @@ many_block_body(int width, bool quantized, const struct linear_block *block, con
 
 // A block against a panel in f32: expanded, or stored so. From the f32 kernel of the store.
 #define EXPANDED_NAME(store) F32_SUFFIX(linear_f32_expanded_##store)
-void EXPANDED_NAME(dense)(const struct linear_block *block, const float *panel);
 void EXPANDED_NAME(block)(const struct linear_block *block, const float *panel);
 
 #if IN_PLACE
@@ -110,10 +104,7 @@ static inline void expanded(const struct linear_block *block, const float *panel
 #endif
 
 static void from_expanded(const struct linear_block *block, const float *panel) {
-    if (BLOCKED)
-        EXPANDED_NAME(block)(block, panel);
-    else
-        EXPANDED_NAME(dense)(block, panel);
+    EXPANDED_NAME(block)(block, panel);
 }
 
 static void expand(const struct linear_block *block, float *panel) {

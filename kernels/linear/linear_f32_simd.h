@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
 // The body of every vector kernel with f32 activations. A kernel file defines, before it includes this:
-//   NEXT_FLOATS(source, buffer)  the next tile, (32, 16) floats by column and row without the scale: in `buffer` or in
-//   place WEIGHT_TYPE, BITS, STORE     what it reads IN_PLACE                     1 where NEXT_FLOATS never uses the
-//   buffer (f32): such kernels need no expansion, and every
-//                                other kernel of their store borrows their body for long passes.
-// The sum of a tile starts at zero and is then added to the row's total times the scale: sums round less, results do
-// not depend on the number of tokens, and consecutive tiles are independent of each other.
+//   NEXT_FLOATS(source, buffer)  the next tile, (32, 16) floats by column and row without the scale: in `buffer` or in place
+//   IN_PLACE                     1 where NEXT_FLOATS never uses the buffer (f32)
+//   WEIGHT_TYPE, BITS, STORE     what it reads
+//   MANY_TOKENS                  "kernels/linear/linear_f32_many.h", or linear_f32_block.h for the block store
+//
+// The sum of a tile starts at zero and is then added to the row's total times the scale: sums round less, results do not
+// depend on the number of tokens, and consecutive tiles are independent of each other.
 #include "kernels/linear/simd.h"
 
 enum { BLOCKED = STORE == STORE_BLOCK, QUANTIZED = WEIGHT_TYPE == WEIGHT_QUANTIZED };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// 8-bit activations, more than Q8_DIRECT tokens: a panel is expanded once to bytes, in second-level cache, and all
-// blocks of tokens run over it. For the macros see linear_q8_simd.h.
+// 8-bit activations, more than Q8_DIRECT tokens, block store: a panel's present chunks are expanded once to bytes, in
+// second-level cache, and all blocks of tokens run over them, skipping the absent. The sums of activations that the
+// offset of codes needs are made beside the products, since they differ from panel to panel.
 
 // The sums of one group.
 struct many_group_sums {
@@ -21,21 +22,13 @@ static inline __attribute__((always_inline)) void many_multiply_chunk(int width,
 #pragma GCC unroll 2
         for (int v = 0; v < VECTORS; v++)
             sums->part[i][v][part] = vint_dot(sums->part[i][v][part], w[v], token, bits);
-        if (BLOCKED)
-            sums->ones[i] = vint_dot_ones(sums->ones[i], token);
+        sums->ones[i] = vint_dot_ones(sums->ones[i], token);
     }
 }
 
 static inline __attribute__((always_inline)) void many_multiply_tile(int width, int bits, const struct source *source,
                                                                      const uint8_t *codes, const int32_t *x,
                                                                      struct many_group_sums *sums) {
-    if (!BLOCKED) {
-#pragma GCC unroll 8
-        for (int chunk = 0; chunk < TILE_CHUNKS; chunk++)
-            many_multiply_chunk(width, bits, chunk % DOT_PARTS(width), codes + CHUNK_CODES * chunk, x + chunk * width,
-                                sums);
-        return;
-    }
     for (uint32_t present = source->present; present != 0; present &= present - 1) {
         many_multiply_chunk(width, bits, 0, codes, x + __builtin_ctz(present) * width, sums);
         codes += CHUNK_CODES;
@@ -50,8 +43,7 @@ static inline __attribute__((always_inline)) void many_group_begin(int width, st
             for (int part = 0; part < DOT_PARTS(width); part++)
                 sums->part[i][v][part] = vint_zero();
         }
-        if (BLOCKED)
-            sums->ones[i] = vint_zero();
+        sums->ones[i] = vint_zero();
     }
 }
 
@@ -59,7 +51,7 @@ static inline __attribute__((always_inline)) void many_group_begin(int width, st
 static inline __attribute__((always_inline)) void many_block_body(int width, int bits, const struct linear_block *block,
                                                                   const uint8_t *expanded) {
     struct source source = source_open(block, expanded);
-    const int32_t *x = (const int32_t *)block->x, *x_sums = block->sums;
+    const int32_t *x = (const int32_t *)block->x;
     _Alignas(64) uint8_t buffer[TILE_CODES];
     vfloat total[Q8_BLOCK][VECTORS];
 #pragma GCC unroll 12
@@ -76,17 +68,8 @@ static inline __attribute__((always_inline)) void many_block_body(int width, int
 #pragma GCC unroll 2
         for (int v = 0; v < VECTORS; v++)
             zeros[v] = vint_negated_zeros(source.zeros + LANES * v, bits);
-        for (int t = 0; t < block->weights->tiles_per_group; t++, x += TILE_CHUNKS * width, x_sums += width) {
-            const uint8_t *codes = BLOCKED ? next_blocks(&source, 8, buffer) : next_planes(&source, 8, buffer);
-            if (!BLOCKED) {
-#pragma GCC unroll 12
-                for (int i = 0; i < width; i++) {
-                    const vint token = vint_broadcast(x_sums + i);
-#pragma GCC unroll 2
-                    for (int v = 0; v < VECTORS; v++)
-                        sums.part[i][v][0] = vint_correct(sums.part[i][v][0], zeros[v], token);
-                }
-            }
+        for (int t = 0; t < block->weights->tiles_per_group; t++, x += TILE_CHUNKS * width) {
+            const uint8_t *codes = next_blocks(&source, 8, buffer);
             many_multiply_tile(width, bits, &source, codes, x, &sums);
         }
 #pragma GCC unroll 2
@@ -97,8 +80,7 @@ static inline __attribute__((always_inline)) void many_block_body(int width, int
                 vint sum = sums.part[i][v][0];
                 for (int part = 1; part < DOT_PARTS(width); part++)
                     sum = vint_add(sum, sums.part[i][v][part]);
-                if (BLOCKED)
-                    sum = vint_add(sum, vint_mul(zeros[v], sums.ones[i]));
+                sum = vint_add(sum, vint_mul(zeros[v], sums.ones[i]));
                 total[i][v] = vfloat_fma(vint_float(sum), scale, total[i][v]);
             }
         }
@@ -119,7 +101,6 @@ static inline __attribute__((always_inline)) void many_block_body(int width, int
 
 // A block against a panel of bytes: expanded, or stored so. From the 8-bit kernel of the store.
 #define EXPANDED_NAME(store) Q8_SUFFIX(linear_q8_expanded_##store)
-void EXPANDED_NAME(dense)(const struct linear_block *block, const uint8_t *panel);
 void EXPANDED_NAME(block)(const struct linear_block *block, const uint8_t *panel);
 
 #if IN_PLACE
@@ -137,10 +118,7 @@ static inline void expanded(const struct linear_block *block, const uint8_t *pan
 #endif
 
 static void from_expanded(const struct linear_block *block, const uint8_t *panel) {
-    if (BLOCKED)
-        EXPANDED_NAME(block)(block, panel);
-    else
-        EXPANDED_NAME(dense)(block, panel);
+    EXPANDED_NAME(block)(block, panel);
 }
 
 static void expand(const struct linear_block *block, uint8_t *panel) {
@@ -167,24 +145,19 @@ static void run_pass(const struct linear_call *call, int token0, int tokens) {
     const struct packed_matrix *weights = call->weights;
     const struct quantized_rows *x = call->x_codes;
     const struct linear_scratch scratch = linear_scratch(call);
-    const size_t tiles = (size_t)weights->tiles, words = tiles * TILE_CHUNKS;
+    const size_t words = (size_t)(weights->tiles * TILE_CHUNKS);
     const int count = (tokens + Q8_BLOCK - 1) / Q8_BLOCK;
     struct linear_block blocks[LINEAR_PASS / Q8_BLOCK];
     for (int b = 0; b < count; b++) {
         const int first = b * Q8_BLOCK, here = linear_minimum(tokens - first, Q8_BLOCK);
         const int8_t *codes = x->codes + (size_t)(token0 + first) * (size_t)x->columns;
-        const int32_t *sums = x->sums + (size_t)(token0 + first) * tiles;
         int32_t *interleaved = (int32_t *)(void *)scratch.x + (size_t)first * words;
-        int32_t *interleaved_sums = scratch.sums + (size_t)first * tiles;
         const int width = compiled_width(here);
-        if (width > 1) {
+        if (width > 1)
             interleave(interleaved, codes, words, here, width, (int)words);
-            interleave(interleaved_sums, sums, tiles, here, width, (int)tiles);
-        }
         blocks[b] = (struct linear_block){.weights = weights,
                                           .width = width,
                                           .x = width > 1 ? (const void *)interleaved : codes,
-                                          .sums = width > 1 ? interleaved_sums : sums,
                                           .scales = x->scales + token0 + first,
                                           .y_stride = call->y_stride,
                                           .tokens = here};

@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: MIT
 // The body of every vector kernel with 8-bit activations. A kernel file defines, before it includes this:
 //   NEXT_CODES(source, buffer)  the next tile's chunks of unsigned codes: in `buffer` or in place
-//   MANY_TOKENS                 "kernels/linear/linear_q8_many.h", or linear_q8_block.h for the block store
+//   IN_PLACE                    1 where NEXT_CODES never uses the buffer (8 bits)
 //   BITS, STORE                 what it reads
-//   IN_PLACE                    1 where NEXT_CODES never uses the buffer (8 bits): such kernels need no expansion, and
-//   every
-//                               other kernel of their store borrows their body for long passes.
-// Integer sums start at −zero·Σx of the group, since codes are stored unsigned; then each group's scale is applied.
-// They are exact, so results do not depend on the number of tokens.
+//   MANY_TOKENS                 "kernels/linear/linear_q8_many.h", or linear_q8_block.h for the block store
+//
+// Integer sums are exact, and groups are added up in one order, so results do not depend on the number of tokens.
 #include "kernels/linear/simd.h"
 
 enum { BLOCKED = STORE == STORE_BLOCK };

@@ -208,6 +208,7 @@ struct tile_arguments {
         "zmm15", "zmm16", "zmm17", "zmm18", "zmm19", "zmm20", "zmm21", "zmm22", "zmm23", "zmm24", "zmm25", "zmm26",    \
         "zmm27", "zmm28", "zmm29", "zmm30", "zmm31"
 
+_Static_assert(Q8_DIRECT >= 8, "passes of 9 tokens or more are cut into blocks of 6 or more");
 void linear_q8_tile_avx512vnni(const struct q8_strip *strip, int height, const int8_t *x, const int32_t *corrections,
                                float *totals, const uint8_t *soon) {
     const struct tile_arguments arguments = {.weights = {strip->weights[0], strip->weights[1]},

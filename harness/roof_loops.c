@@ -5,10 +5,16 @@
 
 #include <immintrin.h>
 
+// clang takes the width from the intrinsics alone.
+#ifdef __clang__
+#define WIDE
+#else
+#define WIDE ",prefer-vector-width=512"
+#endif
 #define AVX2   __attribute__((target("avx2,fma")))
-#define AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,prefer-vector-width=512")))
-#define VNNI   __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,prefer-vector-width=512")))
-#define BF16   __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,prefer-vector-width=512")))
+#define AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl" WIDE)))
+#define VNNI   __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni" WIDE)))
+#define BF16   __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16" WIDE)))
 
 // Independent chains: more than latency × throughput of any multiply-add here (5 × 2), fewer than the registers.
 enum { CHAINS = 12 };

@@ -5,6 +5,10 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 static const char *const isa_names[ISA_COUNT] = {
     [ISA_SCALAR] = "scalar",         [ISA_AVX2] = "avx2", [ISA_AVX512] = "avx512", [ISA_AVX512VNNI] = "avx512vnni",
     [ISA_AVX512BF16] = "avx512bf16",
@@ -22,11 +26,19 @@ int isa_parse(const char *word, enum isa *isa) {
     return -EINVAL;
 }
 
+#if defined(__x86_64__)
+// Of the builtin only GCC knows this name.
+static bool converts_float16(void) {
+    unsigned a, b, c, d;
+    return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
+}
+#endif
+
 enum isa isa_detect(void) {
 #if defined(__x86_64__)
     // The builtin asks XGETBV too: a step counts only if the operating system saves its registers.
     __builtin_cpu_init();
-    if (!(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c") &&
+    if (!(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && converts_float16() &&
           __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt")))
         return ISA_SCALAR;
     if (!(__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&

@@ -4,6 +4,7 @@
 #
 #   scripts/setup.sh           what building and running needs
 #   scripts/setup.sh --test    also what the tests need
+#   scripts/setup.sh --clang   also clang and its OpenMP, which ThreadSanitizer understands
 #   scripts/setup.sh --check   installs nothing; exits 1 and names what is missing
 set -euo pipefail
 
@@ -17,8 +18,9 @@ mode=install
 for argument in "$@"; do
     case $argument in
     --test) packages+=("${test_packages[@]}") ;;
+    --clang) packages+=(clang libomp-dev) ;;
     --check) mode=check ;;
-    *) echo "setup.sh: unknown option '$argument' (known: --test, --check)" >&2; exit 2 ;;
+    *) echo "setup.sh: unknown option '$argument' (known: --test, --clang, --check)" >&2; exit 2 ;;
     esac
 done
 

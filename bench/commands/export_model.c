@@ -69,7 +69,7 @@ static int export_model(const struct options *options, char *error, size_t error
         status = layout_parse("t1", &layout, error, error_size);
     const bool changed = !status && (recipe.method != PRUNE_NONE || recipe.format.type != WEIGHT_F32);
     if (!status)
-        status = changed ? model_load(&model, options->model, error, error_size) : model_open(&model, options->model, error, error_size);
+        status = model_open(&model, options->model, error, error_size);
     if (!status && is_gguf(options->model))
         status = gguf_open(&source, options->model, error, error_size);
     if (!status && changed)

@@ -70,7 +70,7 @@ int session_load(struct model_session *session, const char *command, const struc
         status = -EINVAL;
     }
     if (status == 0)
-        status = model_load(&session->model, options->model_path, error, sizeof(error));
+        status = model_open(&session->model, options->model_path, error, sizeof(error));
     if (status == 0)
         return 0;
     // every rank found the same: one of them says so

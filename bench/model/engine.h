@@ -96,7 +96,7 @@ const char *engine_linear_kernel(const struct engine *engine);
 struct engine_estimate {
     double weight_bytes;           // packed matrices of all ranks (replicas counted each)
     double kv_bytes;               // at prompt + generated positions
-    double peak_bytes;             // weights, cache, workspace, and the f32 model that each rank keeps
+    double peak_bytes;             // weights, cache, workspace; without what a model that is not in a file keeps in f32
     double flops_per_token;        // decode, one sequence, at half of the generated length
     double prefill_flops;          // a whole batch
     double bytes_per_token;        // decode: (weights of one replica ÷ its sequences) + the cache that one sequence reads; embeddings too

@@ -66,8 +66,9 @@ void engine_estimate(const struct model_config *config, const struct variant_rec
     const double rank_rows = rows * (3 * d_model + 4 * heads_width + 2 * ffn) + local * config->vocab / layout->tensor;
     const double widest = ffn > d_model ? ffn : d_model;
     const double workspace = 4 * rank_rows + layout->threads * (double)linear_scratch_bytes((int)ffn, (int)widest, (int)rows);
-    const double model_weights = block_weights + output_weights * (config->tied_embeddings ? 1 : 2);
-    estimate->peak_bytes = estimate->weight_bytes + estimate->kv_bytes + layout_ranks(layout) * (workspace + 4 * model_weights);
+    // while a matrix is packed: its f32 weights twice (as read, and pruned), 16-bit codes, masks
+    const double largest = 12.0 * d_model * config->ffn;
+    estimate->peak_bytes = estimate->weight_bytes + estimate->kv_bytes + layout_ranks(layout) * (workspace + largest);
 
     // a multiply and an add for each weight that is computed with, and for each position in scores and in weighted values
     const double position = prompt + generated / 2.0;

@@ -10,12 +10,15 @@
 
 #include "bench/compress/prune.h"
 #include "bench/compress/quantize.h"
+#include "kernels/pack/pack_rows.h"
 
 enum { PARALLEL_BYTES = 1 << 17 }; // below, threads cost more than they save
 
 // A whole matrix and the part of it that this rank holds.
 struct cut {
-    const float *weights; // (rows, columns)
+    struct tensor tensor;
+    const float *weights; // (rows, columns), between read_cut and release_cut
+    float *read;          // owns them where the model has the tensor in a file
     int rows, columns;
     struct layout_range row, column;
     const char *name;
@@ -49,7 +52,7 @@ static bool keeps_all(const struct cut *cut)
 static struct cut layer_cut(const struct variant *variant, int layer, enum layer_matrix which)
 {
     const struct model_config *config = &variant->model->config;
-    struct cut cut = { .weights = variant->model->layers[layer].matrix[which], .name = model_matrix_name(which), .layer = layer };
+    struct cut cut = { .tensor = model_matrix(variant->model, layer, which), .name = model_matrix_name(which), .layer = layer };
     model_matrix_shape(config, which, &cut.rows, &cut.columns);
     if (variant->calibrated != NULL) {
         cut.ready = &variant->calibrated->matrix[layer][which];
@@ -69,6 +72,32 @@ static int fail(struct build *build, const struct cut *cut, int status, const ch
     else
         snprintf(build->error, build->error_size, "cannot store %s of layer %d: %s", cut->name, cut->layer, what);
     return build->status = status;
+}
+
+static const float *in_memory(const struct tensor *tensor)
+{
+    return tensor->type == TENSOR_F32 && !tensor->mapped ? tensor->data : NULL;
+}
+
+static int read_cut(struct build *build, struct cut *cut)
+{
+    if (cut->weights == NULL) // not from calibration
+        cut->weights = in_memory(&cut->tensor);
+    if (cut->weights != NULL)
+        return 0;
+    cut->weights = cut->read = malloc((size_t)cut->rows * (size_t)cut->columns * sizeof(float));
+    if (cut->read == NULL)
+        return fail(build, cut, -ENOMEM, "no memory");
+    tensor_read(&cut->tensor, cut->read);
+    tensor_release_rows(&cut->tensor, 0, cut->rows);
+    return 0;
+}
+
+static void release_cut(struct cut *cut)
+{
+    free(cut->read);
+    cut->read = NULL;
+    cut->weights = NULL;
 }
 
 // Copies the part of a (rows, columns) array that a cut keeps; `item` bytes an element.
@@ -188,8 +217,10 @@ static uint8_t *full_mask(int rows, int columns)
 static void build_layer_matrix(struct build *build, int layer, enum layer_matrix which)
 {
     struct variant *variant = build->variant;
-    const struct cut cut = layer_cut(variant, layer, which);
+    struct cut cut = layer_cut(variant, layer, which);
     uint8_t *own_mask = NULL;
+    if (read_cut(build, &cut) != 0)
+        return;
     const uint8_t *mask = build->masks != NULL ? build->masks[layer][which] : cut.ready != NULL ? cut.ready->mask : NULL;
     if (mask == NULL && variant->recipe.method != PRUNE_NONE) {
         char why[160] = "no memory";
@@ -198,6 +229,7 @@ static void build_layer_matrix(struct build *build, int layer, enum layer_matrix
         const int status = own_mask == NULL ? -ENOMEM : prune_tensors(&variant->recipe, &tensor, 1, why, sizeof(why));
         if (status != 0) {
             free(own_mask);
+            release_cut(&cut);
             fail(build, &cut, status, why);
             return;
         }
@@ -210,7 +242,42 @@ static void build_layer_matrix(struct build *build, int layer, enum layer_matrix
         variant->block_weights += (size_t)length(cut.row) * (size_t)length(cut.column);
         variant->pruned_weights += pruned;
     }
+    release_cut(&cut);
     free(own_mask);
+}
+
+// Rows of the output matrix, the largest of all, a few at a time: neither its f32 weights nor its codes are ever in memory whole.
+static int pack_output_rows(struct build *build, const struct cut *cut, const struct weight_format *format)
+{
+    enum { ROWS = 2048 };
+    struct packed_matrix *packed = NULL;
+    char why[160] = "no memory";
+    const int rows = length(cut->row);
+    float *weights = malloc((size_t)ROWS * (size_t)cut->columns * sizeof(float));
+    int status = weights != NULL ? packed_begin(format, rows, cut->columns, &packed) : -ENOMEM;
+    if (status == -EINVAL)
+        packed_check_shape(format, rows, cut->columns, why, sizeof(why));
+    for (int first = 0; first < rows && status == 0; first += ROWS) {
+        const int count = rows - first < ROWS ? rows - first : ROWS;
+        struct tensor part = cut->tensor;
+        part.data = (const char *)part.data + (size_t)(cut->row.begin + first) * tensor_row_bytes(&part);
+        part.rows = count;
+        tensor_read(&part, weights);
+        tensor_release_rows(&part, 0, count);
+        struct quantized_matrix codes = { 0 };
+        if (format->type == WEIGHT_QUANTIZED)
+            status = quantize_matrix(weights, count, cut->columns, format->bits, format->group, format->asymmetric, &codes, why, sizeof(why));
+        if (status == 0)
+            status = packed_put_rows(packed, first, count, weights, format->type == WEIGHT_QUANTIZED ? &codes : NULL);
+        if (codes.codes != NULL)
+            quantized_matrix_free(&codes);
+    }
+    free(weights);
+    if (status == 0)
+        build->variant->output = packed;
+    else if (packed != NULL)
+        packed_free(packed);
+    return status == 0 ? 0 : fail(build, cut, status, why);
 }
 
 static void build_output(struct build *build)
@@ -219,14 +286,20 @@ static void build_output(struct build *build)
     if (variant->place.pipeline != variant->layout.pipeline - 1)
         return;
     const struct model_config *config = &variant->model->config;
-    const struct cut cut = { .weights = variant->model->output, .rows = config->vocab, .columns = config->d_model,
+    struct cut cut = { .tensor = model_output(variant->model), .rows = config->vocab, .columns = config->d_model,
                              .row = variant->vocabulary, .column = whole(config->d_model), .name = "the output matrix", .layer = -1 };
     struct weight_format format = variant->recipe.format;
     format.store = STORE_DENSE;
     format.n = format.m = format.block_rows = format.block_columns = 0;
     format.sparsity = 0;
     size_t pruned;
-    if (pack_cut(build, &cut, &format, NULL, &variant->output, &pruned) == 0)
+    int status;
+    if (in_memory(&cut.tensor) == NULL && !format.per_tensor) // one scale of all wants to see all
+        status = pack_output_rows(build, &cut, &format);
+    else
+        status = read_cut(build, &cut) != 0 ? build->status : pack_cut(build, &cut, &format, NULL, &variant->output, &pruned);
+    release_cut(&cut);
+    if (status == 0)
         variant->weight_bytes += packed_bytes(variant->output);
 }
 
@@ -259,11 +332,14 @@ static int prune_globally(struct build *build)
     const int layers = model->config.layers;
     build->masks = calloc((size_t)layers, sizeof(*build->masks));
     struct prune_tensor *tensors = calloc((size_t)layers * LAYER_MATRICES, sizeof(*tensors));
-    int status = build->masks == NULL || tensors == NULL ? -ENOMEM : 0;
+    struct cut *cuts = calloc((size_t)layers * LAYER_MATRICES, sizeof(*cuts)); // weights of an opened model are in memory until one is found
+    int status = build->masks == NULL || tensors == NULL || cuts == NULL ? -ENOMEM : 0;
     for (int i = 0; status == 0 && i < layers * LAYER_MATRICES; i++) {
         const int layer = i / LAYER_MATRICES, which = i % LAYER_MATRICES;
         struct prune_tensor *tensor = &tensors[i];
-        tensor->importance = model->layers[layer].matrix[which];
+        cuts[i] = layer_cut(build->variant, layer, (enum layer_matrix)which);
+        status = read_cut(build, &cuts[i]);
+        tensor->importance = cuts[i].weights;
         model_matrix_shape(&model->config, (enum layer_matrix)which, &tensor->rows, &tensor->columns);
         tensor->mask = build->masks[layer][which] = full_mask(tensor->rows, tensor->columns);
         if (tensor->mask == NULL)
@@ -274,6 +350,9 @@ static int prune_globally(struct build *build)
         status = prune_tensors(&build->variant->recipe, tensors, (size_t)layers * LAYER_MATRICES, why, sizeof(why));
     if (status != 0)
         snprintf(build->error, build->error_size, "cannot prune the model: %s", why);
+    for (int i = 0; cuts != NULL && i < layers * LAYER_MATRICES; i++)
+        release_cut(&cuts[i]);
+    free(cuts);
     free(tensors);
     return status;
 }

@@ -240,7 +240,7 @@ struct inspection {
 
 static void inspect_here(const struct inference_plan *plan, struct inspection *found) {
     struct model model = {0};
-    found->result = model_load(&model, found->model.path, found->error, sizeof found->error);
+    found->result = model_open(&model, found->model.path, found->error, sizeof found->error);
     if (found->result)
         return;
     found->model.config = model.config;
@@ -393,6 +393,8 @@ static void estimate(void *state, const struct cell *cell, struct estimate *resu
     result->prepare_seconds = weights * 60e-9 + calibration + (has_suffix(cell->value[AXIS_MODEL], ".ini") ? weights * 15e-9 : 0);
     result->quality_seconds = model->has_quality ? (double)plan->quality_tokens * engine.flops_per_token / (50e9 * cores) : 0;
     result->bytes = (uint64_t)engine.peak_bytes;
+    if (has_suffix(cell->value[AXIS_MODEL], ".ini")) // random weights are nowhere but in each rank's memory
+        result->bytes += (uint64_t)layout_ranks(&read.layout) * 4 * model_parameter_count(&model->config);
     result->variant_bytes = (uint64_t)engine.weight_bytes;
 }
 

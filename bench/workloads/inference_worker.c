@@ -120,7 +120,7 @@ void inference_close(void *opaque) {
 // Models and variants
 
 static size_t model_bytes(const struct loaded_model *model) {
-    return model->model.parameter_count * sizeof(float) + (model->baseline ? quality_baseline_bytes(model->baseline) : 0);
+    return (model->model.stored ? 0 : model->model.parameter_count * sizeof(float)) + (model->baseline ? quality_baseline_bytes(model->baseline) : 0);
 }
 
 static size_t kept_bytes(const struct inference_state *state, const struct variant *but) {
@@ -185,7 +185,7 @@ static int find_model(struct inference_state *state, const char *path, struct lo
         return -ENOMEM;
     }
     snprintf(made->path, sizeof made->path, "%s", path);
-    int result = model_load(&made->model, path, error, error_size);
+    int result = model_open(&made->model, path, error, error_size);
     if (!result)
         result = load_text(state, made, error, error_size);
     if (result) {

@@ -2,6 +2,7 @@
 #include "kernels/pack/packed.h"
 
 #include "kernels/pack/float16.h"
+#include "kernels/pack/pack_rows.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -469,37 +470,89 @@ static int fill(const struct origin *origin, struct packed_matrix *packed) {
     return packed->data != NULL ? write_panels(origin, packed) : -ENOMEM;
 }
 
+static struct packed_matrix *empty(const struct weight_format *format, int rows, int columns) {
+    const int group = format->group > 0 ? format->group : columns;
+    struct packed_matrix *packed = calloc(1, sizeof(*packed));
+    if (packed == NULL)
+        return NULL;
+    packed->format = *format;
+    packed->rows = rows;
+    packed->columns = columns;
+    packed->panels = (rows + PACKED_PANEL_ROWS - 1) / PACKED_PANEL_ROWS;
+    packed->tiles = columns / TILE_COLUMNS;
+    packed->groups = columns / group;
+    packed->tiles_per_group = group / TILE_COLUMNS;
+    place_sections(packed);
+    return packed;
+}
+
+static struct origin origin_of(const struct packed_matrix *packed, const float *weights, const struct quantized_matrix *quantized,
+                               const uint8_t *mask) {
+    return (struct origin){.format = &packed->format,
+                           .rows = packed->rows,
+                           .columns = packed->columns,
+                           .group = packed->columns / packed->groups,
+                           .groups = packed->groups,
+                           .weights = weights,
+                           .quantized = quantized,
+                           .mask = mask};
+}
+
 int packed_create(const struct weight_format *format, int rows, int columns, const float *weights,
                   const struct quantized_matrix *quantized, const uint8_t *mask, struct packed_matrix **out) {
     char reason[160];
     if (packed_check_shape(format, rows, columns, reason, sizeof(reason)) != 0)
         return -EINVAL;
-    const int group = format->group > 0 ? format->group : columns;
-    const struct origin origin = {.format = format,
-                                  .rows = rows,
-                                  .columns = columns,
-                                  .group = group,
-                                  .groups = columns / group,
-                                  .weights = weights,
-                                  .quantized = quantized,
-                                  .mask = mask};
-    struct packed_matrix *packed = calloc(1, sizeof(*packed));
-    int status = packed != NULL ? check_quantized(&origin) : -ENOMEM;
-    if (status == 0) {
-        packed->format = *format;
-        packed->rows = rows;
-        packed->columns = columns;
-        packed->panels = (rows + PACKED_PANEL_ROWS - 1) / PACKED_PANEL_ROWS;
-        packed->tiles = columns / TILE_COLUMNS;
-        packed->groups = origin.groups;
-        packed->tiles_per_group = group / TILE_COLUMNS;
-        place_sections(packed);
+    struct packed_matrix *packed = empty(format, rows, columns);
+    if (packed == NULL)
+        return -ENOMEM;
+    const struct origin origin = origin_of(packed, weights, quantized, mask);
+    int status = check_quantized(&origin);
+    if (status == 0)
         status = fill(&origin, packed);
-    }
     if (status == 0)
         *out = packed;
     else
         packed_free(packed);
+    return status;
+}
+
+int packed_begin(const struct weight_format *format, int rows, int columns, struct packed_matrix **out) {
+    char reason[160];
+    if (format->store != STORE_DENSE || packed_check_shape(format, rows, columns, reason, sizeof(reason)) != 0)
+        return -EINVAL;
+    struct packed_matrix *packed = empty(format, rows, columns);
+    if (packed == NULL)
+        return -ENOMEM;
+    const struct origin origin = origin_of(packed, NULL, NULL, NULL);
+    const size_t size = write_panel(&origin, packed, 0, NULL); // of every panel
+    packed->bytes = size * (size_t)packed->panels + 64;
+    packed->offsets = calloc((size_t)packed->panels, sizeof(*packed->offsets));
+    packed->data = reserve(packed->bytes);
+    if (packed->offsets == NULL || packed->data == NULL) {
+        packed_free(packed);
+        return -ENOMEM;
+    }
+    for (int index = 0; index < packed->panels; index++)
+        packed->offsets[index] = size * (size_t)index;
+    *out = packed;
+    return 0;
+}
+
+int packed_put_rows(struct packed_matrix *packed, int first, int count, const float *weights, const struct quantized_matrix *quantized) {
+    // these rows as a matrix of their own, whose panels lie where they belong
+    struct packed_matrix part = *packed;
+    part.rows = count;
+    part.panels = (count + PACKED_PANEL_ROWS - 1) / PACKED_PANEL_ROWS;
+    part.offsets = packed->offsets + first / PACKED_PANEL_ROWS;
+    if (first + count < packed->rows)
+        part.bytes = part.offsets[part.panels];
+    const struct origin origin = origin_of(&part, weights, quantized, NULL);
+    int status = check_quantized(&origin);
+    if (status == 0)
+        status = write_panels(&origin, &part);
+    for (int row = 0; status == 0 && row < count; row += PACKED_PANEL_ROWS)
+        count_panel(&origin, row, &packed->present, &packed->zero);
     return status;
 }
 

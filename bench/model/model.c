@@ -8,10 +8,12 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #include "bench/model/gguf.h"
 #include "bench/model/gguf_names.h"
 #include "bench/model/random.h"
+#include "bench/model/safetensors.h"
 #include "bench/model/shape.h"
 #include "bench/model/tokenizer.h"
 
@@ -284,6 +286,9 @@ int model_open(struct model *model, const char *path, char *error, size_t error_
     const char *dot = strrchr(path, '.');
     if (dot && !strcasecmp(dot, ".ini"))
         return shape_load(model, path, error, error_size);
+    struct stat status;
+    if ((dot && (!strcasecmp(dot, ".safetensors") || !strcasecmp(dot, ".json"))) || (!stat(path, &status) && S_ISDIR(status.st_mode)))
+        return safetensors_open_model(model, path, error, error_size);
     return gguf_open_model(model, path, error, error_size);
 }
 

@@ -547,13 +547,20 @@ int packed_put_rows(struct packed_matrix *packed, int first, int count, const fl
     part.offsets = packed->offsets + first / PACKED_PANEL_ROWS;
     if (first + count < packed->rows)
         part.bytes = part.offsets[part.panels];
-    const struct origin origin = origin_of(&part, weights, quantized, NULL);
+    struct origin origin = origin_of(&part, weights, quantized, NULL);
     int status = check_quantized(&origin);
     if (status == 0)
         status = write_panels(&origin, &part);
-    for (int row = 0; status == 0 && row < count; row += PACKED_PANEL_ROWS)
+    if (status != 0)
+        return status;
+    origin.present = malloc((size_t)part.columns * sizeof(*origin.present));
+    if (origin.present == NULL)
+        return -ENOMEM;
+    memset(origin.present, 0xff, (size_t)part.columns * sizeof(*origin.present)); // a dense store has all
+    for (int row = 0; row < count; row += PACKED_PANEL_ROWS)
         count_panel(&origin, row, &packed->present, &packed->zero);
-    return status;
+    free(origin.present);
+    return 0;
 }
 
 static void *duplicate(const void *bytes, size_t size) {

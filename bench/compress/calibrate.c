@@ -208,12 +208,15 @@ static int measure_gradient(struct state *state) {
     struct model gradient = {0};
     struct train_pass *pass = NULL;
     int32_t *ids = malloc(2 * window * sizeof *ids), *targets = ids + window;
-    if (!state->model->embedding || !model_config_plain(config)) {
+    if (!model_config_plain(config)) {
         free(ids);
-        snprintf(state->error, state->error_size, "gradients are known of Llama-style models only, read with every weight in f32");
+        snprintf(state->error, state->error_size, "gradients are known of plain Llama models only");
         return -EINVAL;
     }
     int status = ids ? model_allocate(&gradient, config) : -ENOMEM;
+    struct model wide = {0}; // the trainer wants every weight in f32
+    status = status || !state->model->stored ? status : model_clone(&wide, state->model);
+    const struct model *model = state->model->stored ? &wide : state->model;
     status = status ? status : model_allocate(&state->gradient, config);
     status = status ? status : train_pass_create(&pass, config, 1, with->window);
     for (size_t first = 0; first + window < with->count && !status; first += window) {
@@ -222,19 +225,20 @@ static int measure_gradient(struct state *state) {
         if (with->bos >= 0)
             ids[0] = with->bos;
         memset(gradient.storage, 0, gradient.parameter_count * sizeof(float));
-        train_forward(pass, state->model, ids, 0, 0);
+        train_forward(pass, model, ids, 0, 0);
         train_loss_gradient(pass, targets);
-        train_backward(pass, state->model, ids, &gradient);
+        train_backward(pass, model, ids, &gradient);
         for (int layer = 0; layer < config->layers; layer++)
             for (enum layer_matrix which = 0; which < LAYER_MATRICES; which++) {
                 int rows, columns;
                 const size_t count = matrix_count(config, which, &rows, &columns);
-                prune_gradient_importance(state->model->layers[layer].matrix[which], gradient.layers[layer].matrix[which], count,
+                prune_gradient_importance(model->layers[layer].matrix[which], gradient.layers[layer].matrix[which], count,
                                           state->gradient.layers[layer].matrix[which]);
             }
     }
     train_pass_free(pass);
     model_free(&gradient);
+    model_free(&wide);
     free(ids);
     return status ? no_memory(state) : 0;
 }

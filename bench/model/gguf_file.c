@@ -195,7 +195,7 @@ static int read_alignment(struct cursor *c, const struct gguf_file *file, uint64
 
 static int parse(struct gguf_file *file, struct cursor *c)
 {
-    if (file->bytes < 24 || memcmp(file->map, "GGUF", 4)) {
+    if (file->bytes < 24 || memcmp(c->start, "GGUF", 4)) {
         snprintf(c->error, c->error_size,
                  "%s: not a GGUF file (does not begin with 'GGUF'; give a .gguf model or a shape .ini)", c->path);
         return -EINVAL;
@@ -264,9 +264,10 @@ static int open_part(struct gguf_file *file, const char *path, char *error, size
         gguf_close(file);
         return rc;
     }
-    struct cursor cursor = {.at = file->map,
-                            .start = file->map,
-                            .end = file->map + file->bytes,
+    const uint8_t *start = file->map ? file->map : (const uint8_t *)""; // an empty file has no map
+    struct cursor cursor = {.at = start,
+                            .start = start,
+                            .end = start + file->bytes,
                             .path = path,
                             .error = error,
                             .error_size = error_size};

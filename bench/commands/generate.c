@@ -25,6 +25,9 @@ static const char usage[] =
     "  --top-p P        draw from the likeliest tokens that together have this probability (1)\n"
     "  --seed N         of the draws (1)\n";
 
+// Beyond the letters that session_option may take.
+enum { OPTION_CHAT = 256, OPTION_SYSTEM, OPTION_THREADS, OPTION_SEED, OPTION_TEMPERATURE, OPTION_TOP_K, OPTION_TOP_P };
+
 struct request {
     const char *prompt, *system;
     bool chat;
@@ -155,14 +158,14 @@ static int run(struct model_session *session, const struct request *request)
 int command_generate(int argc, char **argv)
 {
     static const struct option table[] = { SESSION_OPTIONS,
-                                           { "seed", required_argument, NULL, 's' },
-                                           { "temperature", required_argument, NULL, 't' },
-                                           { "temp", required_argument, NULL, 't' },
-                                           { "chat", no_argument, NULL, 'C' },
-                                           { "system", required_argument, NULL, 'Y' },
-                                           { "threads", required_argument, NULL, 'T' },
-                                           { "top-k", required_argument, NULL, 'k' },
-                                           { "top-p", required_argument, NULL, 'q' },
+                                           { "seed", required_argument, NULL, OPTION_SEED },
+                                           { "temperature", required_argument, NULL, OPTION_TEMPERATURE },
+                                           { "temp", required_argument, NULL, OPTION_TEMPERATURE },
+                                           { "chat", no_argument, NULL, OPTION_CHAT },
+                                           { "system", required_argument, NULL, OPTION_SYSTEM },
+                                           { "threads", required_argument, NULL, OPTION_THREADS },
+                                           { "top-k", required_argument, NULL, OPTION_TOP_K },
+                                           { "top-p", required_argument, NULL, OPTION_TOP_P },
                                            { "help", no_argument, NULL, 'h' },
                                            { 0 } };
     struct session_options options = { 0 };
@@ -176,15 +179,15 @@ int command_generate(int argc, char **argv)
             continue;
         switch (letter) {
         case 'p': request.prompt = optarg; break;
-        case 'C': request.chat = true; break;
-        case 'Y': request.system = optarg; break;
+        case OPTION_CHAT: request.chat = true; break;
+        case OPTION_SYSTEM: request.system = optarg; break;
         case 'n':
             if (!parse_number(optarg, 1, 1e6, &value))
                 bad = "-n wants a count of tokens, 1 or more";
             else
                 request.n = (int)value;
             break;
-        case 'T':
+        case OPTION_THREADS:
             if (!parse_number(optarg, 1, 1e5, &value))
                 bad = "--threads wants a number, 1 or more";
             else {
@@ -192,23 +195,23 @@ int command_generate(int argc, char **argv)
                 options.layout = threads;
             }
             break;
-        case 's':
+        case OPTION_SEED:
             if (!parse_number(optarg, 0, 0x1p53, &value))
                 bad = "--seed wants a number, 0 or more";
             else
                 request.sampling.seed = (uint64_t)value;
             break;
-        case 't':
+        case OPTION_TEMPERATURE:
             if (!parse_number(optarg, 0, 100, &request.sampling.temperature))
                 bad = "--temperature wants a number from 0 to 100";
             break;
-        case 'k':
+        case OPTION_TOP_K:
             if (!parse_number(optarg, 0, 1e9, &value))
                 bad = "--top-k wants a count, 0 for all";
             else
                 request.sampling.top_k = (int)value;
             break;
-        case 'q':
+        case OPTION_TOP_P:
             if (!parse_number(optarg, 1e-9, 1, &request.sampling.top_p))
                 bad = "--top-p wants a number above 0, at most 1";
             break;

@@ -260,6 +260,7 @@ static uint64_t hash_tensor(const struct tensor *tensor)
 #pragma omp parallel for schedule(dynamic) reduction(^ : hash)
     for (int part = 0; part < parts; part++) {
         const int first = part * rows, count = tensor->rows - first < rows ? tensor->rows - first : rows;
+        tensor_fetch_rows(tensor, first, count);
         hash ^= random_mix((uint64_t)part ^ hash_bytes((const char *)tensor->data + (size_t)first * row, (size_t)count * row));
         tensor_release_rows(tensor, first, count);
     }

@@ -110,14 +110,24 @@ void tensor_read(const struct tensor *tensor, float *out)
     }
 }
 
-void tensor_release_rows(const struct tensor *tensor, int first, int count)
+// Whole pages only: what lies beside these rows may be in use.
+static void advise(const struct tensor *tensor, int first, int count, int advice)
 {
-    // Whole pages only: what lies beside these rows may be in use.
     const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), bytes = tensor_row_bytes(tensor);
     const uintptr_t begin = ((uintptr_t)tensor->data + (uintptr_t)first * bytes + page - 1) / page * page;
     const uintptr_t end = ((uintptr_t)tensor->data + (uintptr_t)(first + count) * bytes) / page * page;
     if (tensor->mapped && begin < end)
-        madvise((void *)begin, end - begin, MADV_DONTNEED);
+        madvise((void *)begin, end - begin, advice);
+}
+
+void tensor_fetch_rows(const struct tensor *tensor, int first, int count)
+{
+    advise(tensor, first, count, MADV_POPULATE_READ);
+}
+
+void tensor_release_rows(const struct tensor *tensor, int first, int count)
+{
+    advise(tensor, first, count, MADV_DONTNEED);
 }
 
 int tensor_encode(uint32_t type, const float *values, size_t weights, void *blocks)

@@ -45,6 +45,8 @@ size_t tensor_row_bytes(const struct tensor *tensor);
 void tensor_read_rows(const struct tensor *tensor, int first, int count, float *out);
 // All of it, by all threads of OpenMP.
 void tensor_read(const struct tensor *tensor, float *out);
+// Brings these rows' file pages in with one call instead of one fault after the other. Does nothing for a tensor that is in memory.
+void tensor_fetch_rows(const struct tensor *tensor, int first, int count);
 // Lets the system take back the memory of these rows' file pages, which is counted as this process's while they are mapped. The
 // rows can be read again, more slowly. Does nothing for a tensor that is in memory.
 void tensor_release_rows(const struct tensor *tensor, int first, int count);

@@ -21,7 +21,7 @@ LDLIBS  += $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -ldnnl -ldl -lpthr
 # A kernel's ISA flags come from its file name: kernels/<dir>/<op>_<act>_<weight>_<isa>.c
 ISA_avx2       = -mavx2 -mfma -mf16c -mbmi -mbmi2 -mpopcnt
 ISA_avx512     = $(ISA_avx2) -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512
-ISA_avx512vnni = $(ISA_avx512) -mavx512vnni -mavx512vbmi -mavx512vbmi2
+ISA_avx512vnni = $(ISA_avx512) -mavx512vnni -mavx512vbmi -mavx512vbmi2 -mgfni
 ISA_avx512bf16 = $(ISA_avx512vnni) -mavx512bf16
 KERNEL_SUFFIXES = scalar avx2 avx512 avx512vnni avx512bf16 openblas onednn
 

@@ -45,7 +45,7 @@ enum isa isa_detect(void) {
           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")))
         return ISA_AVX2;
     if (!(__builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi") &&
-          __builtin_cpu_supports("avx512vbmi2")))
+          __builtin_cpu_supports("avx512vbmi2") && __builtin_cpu_supports("gfni")))
         return ISA_AVX512;
     return __builtin_cpu_supports("avx512bf16") ? ISA_AVX512BF16 : ISA_AVX512VNNI;
 #else

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // What a cell will need, from its description alone.
+#include <math.h>
 #include <stddef.h>
 
 #include "bench/model/engine.h"
@@ -16,8 +17,9 @@ static double matrix_bytes(const struct weight_format *format, double rows, doub
     case STORE_BITMASK:
     case STORE_N_OF_M:
         bits = present * bits + 1;
-        if (format->type == WEIGHT_QUANTIZED && format->bits < 8)
-            bits += (8.0 - format->bits) / 8 / 16; // chunks of 64 codes begin at a byte
+        // 8/bits fields share the bytes of a tile of 512, as many as the longest takes: what that exceeds the mean by, of normal counts
+        if (format->type == WEIGHT_QUANTIZED && format->bits < 8 && format->store == STORE_BITMASK)
+            bits += (format->bits == 4 ? 0.56 : 1.03) * sqrt(512 * format->bits / 8.0 * present * (1 - present)) * 8 / 512;
         break;
     case STORE_BLOCK:
         bits = present * bits + 1.0 / 64;

@@ -1,108 +1,90 @@
 // SPDX-License-Identifier: MIT
 // 8-bit activations, up to Q8_DIRECT tokens: the codes of a panel are unpacked in registers and used at once, so that
-// each packed byte is read once and nothing else moves. For the macros see linear_q8_simd.h.
+// each packed byte is read once and nothing else moves. Bound by reading weights where those are in memory; in cache by
+// the vector ports: a dot a token and chunk, and what unpacking takes. For the macros see linear_q8_simd.h.
 
-// The sums of one group.
-struct few_group_sums {
-    vint part[Q8_DIRECT][VECTORS][4];
-    vint ones[Q8_DIRECT]; // block store: Σx of the chunks that are present
-};
-
-static inline __attribute__((always_inline)) void
-few_multiply_chunk(int width, int bits, int part, const uint8_t *codes, const int32_t *x, struct few_group_sums *sums) {
-    vint w[VECTORS];
-#pragma GCC unroll 2
-    for (int v = 0; v < VECTORS; v++)
-        w[v] = vint_load(codes + CHUNK_COLUMNS * LANES * v);
-#pragma GCC unroll 12
-    for (int i = 0; i < width; i++) {
-        const vint token = vint_broadcast(x + i);
-#pragma GCC unroll 2
-        for (int v = 0; v < VECTORS; v++)
-            sums->part[i][v][part] = vint_dot(sums->part[i][v][part], w[v], token, bits);
-        if (BLOCKED)
-            sums->ones[i] = vint_dot_ones(sums->ones[i], token);
-    }
-}
-
-static inline __attribute__((always_inline)) void few_multiply_tile(int width, int bits, const struct source *source,
-                                                                    const uint8_t *codes, const int32_t *x,
-                                                                    struct few_group_sums *sums) {
-    if (!BLOCKED) {
+// What integer sums start at, since codes are stored unsigned: −zero·Σx of the group. `starts` holds Σx, or the product
+// where all rows have the same zero code.
+static inline __attribute__((always_inline)) void few_start(int width, const struct linear_block *block, int group,
+                                                            vint sums[][VECTORS][DOT_PARTS_LIMIT]) {
+    const int32_t *starts = block->sums + (size_t)group * (size_t)width;
+    const uint8_t *zeros = block->panel.zeros;
 #pragma GCC unroll 8
-        for (int chunk = 0; chunk < TILE_CHUNKS; chunk++)
-            few_multiply_chunk(width, bits, chunk % DOT_PARTS(width), codes + CHUNK_CODES * chunk, x + chunk * width,
-                               sums);
-        return;
-    }
-    for (uint32_t present = source->present; present != 0; present &= present - 1) {
-        few_multiply_chunk(width, bits, 0, codes, x + __builtin_ctz(present) * width, sums);
-        codes += CHUNK_CODES;
-    }
-}
-
-static inline __attribute__((always_inline)) void few_group_begin(int width, struct few_group_sums *sums) {
-#pragma GCC unroll 12
     for (int i = 0; i < width; i++) {
 #pragma GCC unroll 2
         for (int v = 0; v < VECTORS; v++) {
-            for (int part = 0; part < DOT_PARTS(width); part++)
-                sums->part[i][v][part] = vint_zero();
+            sums[i][v][0] = vint_broadcast(starts + i);
+            for (int part = 1; part < DOT_PARTS(width); part++)
+                sums[i][v][part] = vint_zero();
         }
-        if (BLOCKED)
-            sums->ones[i] = vint_zero();
+    }
+    if (zeros == NULL)
+        return;
+    // Σx of up to 8 tiles fits in 16 bits, for which a multiplication is cheaper.
+    const bool narrow = block->weights->tiles_per_group <= 8;
+    zeros += group * PACKED_PANEL_ROWS;
+#pragma GCC unroll 2
+    for (int v = 0; v < VECTORS; v++) {
+        const vint negated = vint_negated_zeros(zeros + LANES * v, BITS);
+#pragma GCC unroll 8
+        for (int i = 0; i < width; i++)
+            sums[i][v][0] =
+                narrow ? vint_correct(vint_zero(), negated, sums[i][v][0]) : vint_mul(negated, sums[i][v][0]);
     }
 }
 
-// `width` tokens and `bits`, constants.
-static inline __attribute__((always_inline)) void few_block_body(int width, int bits,
-                                                                 const struct linear_block *block) {
+// `width` tokens, a constant, of one panel.
+static inline __attribute__((always_inline)) void few_panel(int width, const struct linear_block *block) {
     struct source source = source_open(block, NULL);
-    const int32_t *x = (const int32_t *)block->x, *x_sums = block->sums;
-    _Alignas(64) uint8_t buffer[TILE_CODES];
+    const int32_t *x = (const int32_t *)block->x;
+    struct absent absent;
     vfloat total[Q8_DIRECT][VECTORS];
-#pragma GCC unroll 12
+#pragma GCC unroll 8
     for (int i = 0; i < width; i++) {
 #pragma GCC unroll 2
         for (int v = 0; v < VECTORS; v++)
             total[i][v] = vfloat_zero();
     }
     for (int group = 0; group < block->weights->groups; group++) {
-        struct few_group_sums sums;
-        vint zeros[VECTORS];
-        few_group_begin(width, &sums);
-        source_group(&source, block, group);
-#pragma GCC unroll 2
-        for (int v = 0; v < VECTORS; v++)
-            zeros[v] = vint_negated_zeros(source.zeros + LANES * v, bits);
-        for (int t = 0; t < block->weights->tiles_per_group; t++, x += TILE_CHUNKS * width, x_sums += width) {
-            const uint8_t *codes = NEXT_CODES(&source, buffer);
-            if (!BLOCKED) {
-#pragma GCC unroll 12
+        vint sums[Q8_DIRECT][VECTORS][DOT_PARTS_LIMIT];
+        if (group == 0 || block->panel.zeros != NULL) {
+            source_group(&source, block, group);
+            absent_begin(&source, STORE, BITS, &absent);
+        }
+        few_start(width, block, group, sums);
+        for (int t = 0; t < block->weights->tiles_per_group; t++, x += TILE_CHUNKS * width) {
+            struct tile tile = {0};
+            tile_open(&source, STORE, BITS, &absent, &tile);
+#pragma GCC unroll 8
+            for (int chunk = 0; chunk < TILE_CHUNKS; chunk++) {
+                vint codes[VECTORS];
+                tile_chunk(&tile, STORE, BITS, chunk, &absent, codes);
+#pragma GCC unroll 8
                 for (int i = 0; i < width; i++) {
-                    const vint token = vint_broadcast(x_sums + i);
+                    const vint token = vint_broadcast(x + chunk * width + i);
 #pragma GCC unroll 2
-                    for (int v = 0; v < VECTORS; v++)
-                        sums.part[i][v][0] = vint_correct(sums.part[i][v][0], zeros[v], token);
+                    for (int v = 0; v < VECTORS; v++) {
+                        vint *sum = &sums[i][v][chunk % DOT_PARTS(width)];
+                        *sum = vint_dot(*sum, codes[v], token, BITS);
+                    }
                 }
             }
-            few_multiply_tile(width, bits, &source, codes, x, &sums);
         }
+        const uint8_t *scales = block->panel.scales + sizeof(uint16_t) * PACKED_PANEL_ROWS * (size_t)group;
+        prefetch(scales);
 #pragma GCC unroll 2
         for (int v = 0; v < VECTORS; v++) {
-            const vfloat scale = vfloat_halves(block->panel.scales + 2 * (group * PACKED_PANEL_ROWS + LANES * v));
-#pragma GCC unroll 12
+            const vfloat scale = vfloat_halves(scales + sizeof(uint16_t) * LANES * v);
+#pragma GCC unroll 8
             for (int i = 0; i < width; i++) {
-                vint sum = sums.part[i][v][0];
+                vint sum = sums[i][v][0];
                 for (int part = 1; part < DOT_PARTS(width); part++)
-                    sum = vint_add(sum, sums.part[i][v][part]);
-                if (BLOCKED)
-                    sum = vint_add(sum, vint_mul(zeros[v], sums.ones[i]));
+                    sum = vint_add(sum, sums[i][v][part]);
                 total[i][v] = vfloat_fma(vint_float(sum), scale, total[i][v]);
             }
         }
     }
-#pragma GCC unroll 12
+#pragma GCC unroll 8
     for (int i = 0; i < width; i++) {
         if (i >= block->tokens)
             break;
@@ -125,30 +107,43 @@ static int few_width(int tokens) {
     return Q8_DIRECT;
 }
 
+// (groups, width): what few_start() reads.
+static void few_prepare_starts(const struct linear_call *call, int width, int32_t *starts) {
+    const struct packed_matrix *weights = call->weights;
+    const int32_t factor = weights->format.asymmetric ? 1 : Q8_CENTRE(BITS) - symmetric_zero(BITS);
+    for (int i = 0; i < width; i++) {
+        const int32_t *sums = call->x_codes->sums + (size_t)i * (size_t)weights->tiles;
+        for (int group = 0; group < weights->groups; group++) {
+            int32_t sum = 0;
+            for (int t = 0; i < call->m && t < weights->tiles_per_group; t++)
+                sum += *sums++;
+            starts[group * width + i] = factor * sum;
+        }
+    }
+}
+
 // At most Q8_DIRECT tokens.
 static void few_linear(const struct linear_call *call) {
     const struct packed_matrix *weights = call->weights;
-    const struct quantized_rows *x = call->x_codes;
     const struct linear_scratch scratch = linear_scratch(call);
-    const int tiles = weights->tiles, words = tiles * TILE_CHUNKS, width = few_width(call->m);
+    const int words = weights->tiles * TILE_CHUNKS, width = few_width(call->m);
     struct linear_block block = {.weights = weights,
                                  .width = width,
-                                 .x = width > 1 ? (const void *)scratch.x : x->codes,
-                                 .sums = width > 1 ? scratch.sums : x->sums,
-                                 .scales = x->scales,
+                                 .x = width > 1 ? (const void *)scratch.x : call->x_codes->codes,
+                                 .sums = scratch.sums,
+                                 .scales = call->x_codes->scales,
                                  .y_stride = call->y_stride,
                                  .tokens = call->m};
-    if (width > 1) {
-        interleave(scratch.x, x->codes, (size_t)words, call->m, width, words);
-        interleave(scratch.sums, x->sums, (size_t)tiles, call->m, width, tiles);
-    }
+    if (width > 1)
+        interleave(scratch.x, call->x_codes->codes, (size_t)words, call->m, width, words);
+    few_prepare_starts(call, width, scratch.sums);
     for (int panel = linear_panel_begin(call); panel < linear_panel_end(call); panel++) {
         block.panel = packed_panel(weights, panel);
         block.rows = linear_panel_rows(call, panel);
         block.y = call->y + (size_t)panel * PACKED_PANEL_ROWS;
 #define FEW_CASE(w)                                                                                                    \
     case w:                                                                                                            \
-        few_block_body(w, BITS, &block);                                                                               \
+        few_panel(w, &block);                                                                                          \
         break;
         switch (width) { Q8_FEW_WIDTHS(FEW_CASE) }
     }

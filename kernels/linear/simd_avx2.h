@@ -43,8 +43,11 @@ static inline void vfloat_store(float *at, vfloat value, int rows) {
     }
 }
 
-static inline __m256i half_load(const uint8_t *at) { return _mm256_loadu_si256((const void *)at); }
-static inline void half_store(uint8_t *at, __m256i v) { _mm256_storeu_si256((void *)at, v); }
+static inline vint vint_zero(void) { return _mm256_setzero_si256(); }
+static inline vint vint_load(const uint8_t *at) { return _mm256_loadu_si256((const void *)at); }
+static inline void vint_store(void *at, vint v) { _mm256_storeu_si256(at, v); }
+static inline vint vint_or(vint a, vint b) { return _mm256_or_si256(a, b); }
+static inline vint vint_broadcast(const int32_t *at) { return _mm256_set1_epi32(*at); }
 
 static inline uint64_t load_word(const uint8_t *at) {
     uint64_t word;
@@ -52,84 +55,63 @@ static inline uint64_t load_word(const uint8_t *at) {
     return word;
 }
 
-static inline __m256i shift_fields(__m256i v, int left) {
-    return left >= 0 ? _mm256_slli_epi16(v, left) : _mm256_srli_epi16(v, -left);
+// The field of `width` bits at bit `from` of each byte, at bit `to` of an otherwise empty one.
+static inline __attribute__((always_inline)) vint vint_field(vint v, int width, int from, int to) {
+    const vint moved = to >= from ? _mm256_slli_epi16(v, to - from) : _mm256_srli_epi16(v, from - to);
+    return _mm256_and_si256(moved, _mm256_set1_epi8((char)(((1 << width) - 1) << to)));
 }
 
-// Dense: the codes of a tile as bytes, the sum of the planes of `bits`, a constant.
-static inline __attribute__((always_inline)) const uint8_t *next_planes(struct source *source, int bits,
-                                                                        uint8_t buffer[TILE_CODES]) {
-    const uint8_t *tile = source->values;
-    source->values += CHUNK_CODES * bits;
-    if (bits == 8)
-        return tile;
-    for (int half = 0; half < CHUNK_CODES; half += 32) {
+// 64 densely packed codes of 8, 4 or 2 bits.
+static inline __attribute__((always_inline)) void packed_codes(const uint8_t *at, int bits, vint codes[VECTORS]) {
+#pragma GCC unroll 2
+    for (int v = 0; v < VECTORS; v++) {
+        if (bits == 8) {
+            codes[v] = vint_load(at + 32 * v);
+        } else if (bits == 4) {
+            const __m256i pairs = _mm256_cvtepu8_epi16(_mm_loadu_si128((const void *)(at + 16 * v)));
+            codes[v] = _mm256_and_si256(_mm256_or_si256(pairs, _mm256_slli_epi16(pairs, 4)), _mm256_set1_epi8(15));
+        } else {
+            const __m256i fours = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const void *)(at + 8 * v)));
+            const __m256i twos = _mm256_or_si256(fours, _mm256_slli_epi32(fours, 12));
+            codes[v] = _mm256_and_si256(_mm256_or_si256(twos, _mm256_slli_epi32(twos, 6)), _mm256_set1_epi8(3));
+        }
+    }
+}
+
+// Each row's zero code in the four bytes of its lane.
+static inline void zero_codes(const uint8_t *zeros, vint codes[VECTORS]) {
+    for (int v = 0; v < VECTORS; v++) {
+        const __m256i lanes = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const void *)(zeros + LANES * v)));
+        codes[v] = _mm256_mullo_epi32(lanes, _mm256_set1_epi32(0x01010101));
+    }
+}
+
+#define HAS_SPREAD 1
+// Loads the codes that the mask names and deposits them at their places, eight at a time.
+static inline void load_present(const uint8_t *at, uint64_t mask, vint bytes[VECTORS]) {
+    uint64_t words[8];
 #pragma GCC unroll 8
-        for (int chunk = 0; chunk < TILE_CHUNKS; chunk++) {
-            __m256i codes = _mm256_setzero_si256();
-            const uint8_t *plane = tile + half;
-            int shift = 0;
-#pragma GCC unroll 4
-            for (int width = 8; width > 0; width /= 2) {
-                if (!(bits & width))
-                    continue;
-                const int at = chunk * width;
-                const __m256i field = _mm256_set1_epi8((char)(((1 << width) - 1) << shift));
-                const __m256i unit = shift_fields(half_load(plane + 64 * (at / 8)), shift - at % 8);
-                codes = _mm256_or_si256(codes, _mm256_and_si256(unit, field));
-                shift += width;
-                plane += 64 * width;
-            }
-            half_store(buffer + CHUNK_CODES * chunk + half, codes);
-        }
-    }
-    return buffer;
-}
-
-// Bitmask: the present codes of a tile deposited at their places, eight at a time, the absent ones being the zero code.
-static inline __attribute__((always_inline)) const uint8_t *next_bitmask(struct source *source, int bits,
-                                                                         uint8_t buffer[TILE_CODES]) {
-    const uint64_t ones = UINT64_C(0x0101010101010101), field = ones * ((1U << bits) - 1);
-    uint64_t fill[8]; // of two rows
     for (int i = 0; i < 8; i++) {
-        const uint64_t low = source->zeros[2 * i] * UINT64_C(0x01010101),
-                       high = source->zeros[2 * i + 1] * UINT64_C(0x01010101);
-        fill[i] = low | high << 32;
+        const uint64_t present = _pdep_u64(mask >> 8 * i, UINT64_C(0x0101010101010101)) * 255;
+        words[i] = _pdep_u64(load_word(at), present);
+        at += _mm_popcnt_u64(mask >> 8 * i & 255);
     }
-    const uint8_t *values = source->values;
-    for (int chunk = 0; chunk < TILE_CHUNKS; chunk++) {
-        unsigned position = 0; // bits into the chunk's values
-        for (int i = 0; i < 8; i++) {
-            const uint64_t mask = source->masks[TILE_CHUNKS * chunk + i];
-            const uint64_t present = _pdep_u64(mask, ones) * 255;
-            const uint64_t codes = _pdep_u64(load_word(values + position / 8) >> position % 8, present & field);
-            const uint64_t word = codes | (fill[i] & ~present);
-            memcpy(buffer + CHUNK_CODES * chunk + 8 * i, &word, sizeof(word));
-            position += (unsigned)_mm_popcnt_u64(mask) * (unsigned)bits;
-        }
-        values += (position + 7) / 8;
-    }
-    source->masks += sizeof(uint64_t) * TILE_CHUNKS;
-    source->values = values;
-    return buffer;
+    for (int v = 0; v < VECTORS; v++)
+        bytes[v] = vint_load((const uint8_t *)(words + 4 * v));
 }
 
-// Block: the chunks that are present, one after the other.
-static inline __attribute__((always_inline)) const uint8_t *next_blocks(struct source *source, int bits,
-                                                                        uint8_t buffer[TILE_CODES]) {
-    const uint8_t *values = source->values;
-    source->present = *source->masks++;
-    const int words = _mm_popcnt_u32(source->present) * CHUNK_CODES / 8;
-    source->values += words * bits;
-    if (bits == 8)
-        return values;
-    for (int i = 0; i < words; i++) {
-        const uint64_t field = UINT64_C(0x0101010101010101) * ((1U << bits) - 1);
-        const uint64_t word = _pdep_u64(load_word(values + i * bits), field);
-        memcpy(buffer + 8 * i, &word, sizeof(word));
+// `absent` where there is nothing.
+static inline void place_present(vint codes[VECTORS], uint64_t mask, const vint absent[VECTORS]) {
+    const __m256i order = _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
+    const __m256i bit = _mm256_set1_epi64x((long long)UINT64_C(0x8040201008040201));
+    for (int v = 0; v < VECTORS; v++) {
+        const __m256i bits = _mm256_shuffle_epi8(_mm256_set1_epi32((int)(mask >> 32 * v)), order);
+        const __m256i present = _mm256_cmpeq_epi8(_mm256_and_si256(bits, bit), bit);
+        codes[v] = _mm256_blendv_epi8(absent[v], codes[v], present);
     }
-    return buffer;
 }
+
+#include "kernels/linear/readers.h"
 
 // `chunks` chunks of codes, less the rows' zero codes, as floats by column and row.
 static inline void codes_to_floats(const struct source *source, const uint8_t *codes, int chunks, float *out) {
@@ -139,7 +121,7 @@ static inline void codes_to_floats(const struct source *source, const uint8_t *c
         const __m256i exponent = _mm256_set1_epi32(0x4b000000), byte = _mm256_set1_epi32(255);
         const __m256 offset = _mm256_castsi256_ps(_mm256_or_si256(zeros, exponent));
         for (int chunk = 0; chunk < chunks; chunk++) {
-            const __m256i v = half_load(codes + CHUNK_CODES * chunk + 32 * half);
+            const __m256i v = vint_load(codes + CHUNK_CODES * chunk + 32 * half);
 #pragma GCC unroll 4
             for (int column = 0; column < CHUNK_COLUMNS; column++) {
                 const __m256i code = _mm256_and_si256(_mm256_srli_epi32(v, 8 * column), byte);
@@ -165,7 +147,7 @@ static inline __m256 widen_bf16(const uint8_t *at) {
 static inline const float *next_bf16(struct source *source, float *buffer) {
     for (int half = 0; half < TILE_COLUMNS; half++) { // a pair of columns of 8 rows
         float *out = buffer + PACKED_PANEL_ROWS * (half / 2 * 2) + LANES * (half % 2);
-        const __m256i v = half_load(source->values + 32 * half);
+        const __m256i v = vint_load(source->values + 32 * half);
         _mm256_storeu_ps(out, _mm256_castsi256_ps(_mm256_slli_epi32(v, 16)));
         _mm256_storeu_si256((void *)(out + PACKED_PANEL_ROWS), _mm256_and_si256(v, _mm256_set1_epi32((int)0xffff0000)));
     }
@@ -230,18 +212,16 @@ static inline void codes_move(uint8_t codes[TILE_CODES], const uint8_t *zeros, i
 }
 
 #define DOT_PARTS(width) 1
-static inline void vint_store(int32_t *at, vint a) { _mm256_storeu_si256((void *)at, a); }
-static inline vint vint_zero(void) { return _mm256_setzero_si256(); }
 static inline vint vint_add(vint a, vint b) { return _mm256_add_epi32(a, b); }
 static inline vint vint_mul(vint a, vint b) { return _mm256_mullo_epi32(a, b); }
 static inline vfloat vint_float(vint a) { return _mm256_cvtepi32_ps(a); }
-static inline vint vint_broadcast(const int32_t *at) { return _mm256_set1_epi32(*at); }
-static inline vint vint_load(const uint8_t *at) { return half_load(at); }
 static inline vint vint_sum_pairs(vint pairs) { return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)); }
+
+enum { DOT_PARTS_LIMIT = 1 };
 
 // The rows' zero codes, negated, as vint_dot() sees them: it multiplies 8-bit codes less 128.
 static inline vint vint_negated_zeros(const uint8_t *zeros, int bits) {
-    const vint offset = _mm256_set1_epi32(bits == 8 ? 128 : 0);
+    const vint offset = _mm256_set1_epi32(Q8_CENTRE(bits));
     return _mm256_sub_epi32(offset, _mm256_cvtepu8_epi32(_mm_loadl_epi64((const void *)zeros)));
 }
 

@@ -40,93 +40,65 @@ static inline void vfloat_store(float *at, vfloat value, int rows) {
         _mm512_mask_storeu_ps(at, (__mmask16)((1 << rows) - 1), value);
 }
 
-// A tile's chunks of codes.
-static inline __m512i chunk_load(const uint8_t *at) { return _mm512_loadu_si512(at); }
+static inline vint vint_zero(void) { return _mm512_setzero_si512(); }
+static inline vint vint_load(const uint8_t *at) { return _mm512_loadu_si512(at); }
+static inline void vint_store(void *at, vint v) { _mm512_storeu_si512(at, v); }
+static inline vint vint_or(vint a, vint b) { return _mm512_or_si512(a, b); }
+static inline vint vint_broadcast(const int32_t *at) { return _mm512_set1_epi32(*at); }
 
-static inline __m512i shift_fields(__m512i v, int left) {
-    return left >= 0 ? _mm512_slli_epi16(v, (unsigned)left) : _mm512_srli_epi16(v, (unsigned)-left);
-}
-
-// Dense: the codes of a tile as bytes, the sum of the planes of `bits`, a constant.
-static inline __attribute__((always_inline)) const uint8_t *next_planes(struct source *source, int bits,
-                                                                        uint8_t buffer[TILE_CODES]) {
-    const uint8_t *tile = source->values;
-    source->values += CHUNK_CODES * bits;
-    if (bits == 8)
-        return tile;
+// The field of `width` bits at bit `from` of each byte, at bit `to` of an otherwise empty one.
+static inline __attribute__((always_inline)) vint vint_field(vint v, int width, int from, int to) {
+#ifdef __GFNI__
+    // A product with a matrix over GF(2): its byte 7 − i says which bits of the argument make bit i of the result.
+    uint64_t matrix = 0;
 #pragma GCC unroll 8
-    for (int chunk = 0; chunk < TILE_CHUNKS; chunk++) {
-        __m512i codes = _mm512_setzero_si512();
-        const uint8_t *plane = tile;
-        int shift = 0;
-#pragma GCC unroll 4
-        for (int width = 8; width > 0; width /= 2) {
-            if (!(bits & width))
-                continue;
-            const int at = chunk * width;
-            const __m512i field = _mm512_set1_epi8((char)(((1 << width) - 1) << shift));
-            const __m512i unit = shift_fields(chunk_load(plane + 64 * (at / 8)), shift - at % 8);
-            codes = _mm512_or_si512(codes, _mm512_and_si512(unit, field));
-            shift += width;
-            plane += 64 * width;
-        }
-        _mm512_storeu_si512(buffer + CHUNK_CODES * chunk, codes);
-    }
-    return buffer;
+    for (int bit = 0; bit < width; bit++)
+        matrix |= (uint64_t)1 << (8 * (7 - to - bit) + from + bit);
+    return _mm512_gf2p8affine_epi64_epi8(v, _mm512_set1_epi64((long long)matrix), 0);
+#else
+    const vint moved =
+        to >= from ? _mm512_slli_epi16(v, (unsigned)(to - from)) : _mm512_srli_epi16(v, (unsigned)(from - to));
+    return _mm512_and_si512(moved, _mm512_set1_epi8((char)(((1 << width) - 1) << to)));
+#endif
 }
 
-// 64 densely packed codes; may read 64 bytes.
-static inline __attribute__((always_inline)) __m512i packed_codes(const uint8_t *at, int bits) {
-    if (bits == 8)
-        return _mm512_loadu_si512(at);
-    if (bits == 4) {
+// 64 densely packed codes of 8, 4 or 2 bits; may read 64 bytes.
+static inline __attribute__((always_inline)) void packed_codes(const uint8_t *at, int bits, vint codes[VECTORS]) {
+    if (bits == 8) {
+        codes[0] = _mm512_loadu_si512(at);
+    } else if (bits == 4) {
         const __m512i pairs = _mm512_cvtepu8_epi16(_mm256_loadu_si256((const void *)at));
-        return _mm512_and_si512(_mm512_or_si512(pairs, _mm512_slli_epi16(pairs, 4)), _mm512_set1_epi8(15));
+        codes[0] = _mm512_and_si512(_mm512_or_si512(pairs, _mm512_slli_epi16(pairs, 4)), _mm512_set1_epi8(15));
+    } else {
+        const __m512i fours = _mm512_cvtepu8_epi32(_mm_loadu_si128((const void *)at));
+        const __m512i twos = _mm512_or_si512(fours, _mm512_slli_epi32(fours, 12));
+        codes[0] = _mm512_and_si512(_mm512_or_si512(twos, _mm512_slli_epi32(twos, 6)), _mm512_set1_epi8(3));
     }
-    const __m512i fours = _mm512_cvtepu8_epi32(_mm_loadu_si128((const void *)at));
-    const __m512i twos = _mm512_or_si512(fours, _mm512_slli_epi32(fours, 12));
-    return _mm512_and_si512(_mm512_or_si512(twos, _mm512_slli_epi32(twos, 6)), _mm512_set1_epi8(3));
+}
+
+// Each row's zero code in the four bytes of its lane.
+static inline void zero_codes(const uint8_t *zeros, vint codes[VECTORS]) {
+    const __m512i lanes = _mm512_cvtepu8_epi32(_mm_loadu_si128((const void *)zeros));
+    codes[0] = _mm512_shuffle_epi8(lanes, _mm512_set4_epi32(0x0c0c0c0c, 0x08080808, 0x04040404, 0));
 }
 
 #ifdef __AVX512VBMI2__
-// Each row's zero code in the four bytes of its lane.
-static inline __m512i zero_bytes(const struct source *source) {
-    const __m512i lanes = _mm512_cvtepu8_epi32(_mm_loadu_si128((const void *)source->zeros));
-    return _mm512_shuffle_epi8(lanes, _mm512_set4_epi32(0x0c0c0c0c, 0x08080808, 0x04040404, 0));
+#define HAS_SPREAD 1
+// Loads the codes that the mask names, for place_present() to bring them to their places, the others being `absent`.
+static inline void load_present(const uint8_t *at, uint64_t mask, vint bytes[VECTORS]) {
+    (void)mask;
+    bytes[0] = vint_load(at);
+    __asm__("" : "+v"(bytes[0])); // keeps the load out of the expansion, which some CPUs have only in microcode
 }
 
-// Bitmask: the present codes of a tile expanded to their places, the absent ones being the zero code.
-static inline __attribute__((always_inline)) const uint8_t *next_bitmask(struct source *source, int bits,
-                                                                         uint8_t buffer[TILE_CODES]) {
-    const __m512i fill = zero_bytes(source);
-    const uint8_t *values = source->values;
-#pragma GCC unroll 8
-    for (int chunk = 0; chunk < TILE_CHUNKS; chunk++) {
-        uint64_t mask;
-        memcpy(&mask, source->masks + sizeof(mask) * (size_t)chunk, sizeof(mask));
-        _mm512_storeu_si512(buffer + CHUNK_CODES * chunk,
-                            _mm512_mask_expand_epi8(fill, mask, packed_codes(values, bits)));
-        values += (_mm_popcnt_u64(mask) * bits + 7) / 8;
-    }
-    source->masks += sizeof(uint64_t) * TILE_CHUNKS;
-    source->values = values;
-    return buffer;
+static inline void place_present(vint codes[VECTORS], uint64_t mask, const vint absent[VECTORS]) {
+    codes[0] = _mm512_mask_expand_epi8(absent[0], mask, codes[0]);
 }
+#else
+#define HAS_SPREAD 0
 #endif
 
-// Block: the chunks that are present, one after the other.
-static inline __attribute__((always_inline)) const uint8_t *next_blocks(struct source *source, int bits,
-                                                                        uint8_t buffer[TILE_CODES]) {
-    const uint8_t *values = source->values;
-    source->present = *source->masks++;
-    const int count = _mm_popcnt_u32(source->present);
-    source->values += CHUNK_CODES / 8 * bits * count;
-    if (bits == 8)
-        return values;
-    for (int i = 0; i < count; i++)
-        _mm512_storeu_si512(buffer + CHUNK_CODES * i, packed_codes(values + CHUNK_CODES / 8 * bits * i, bits));
-    return buffer;
-}
+#include "kernels/linear/readers.h"
 
 // `chunks` chunks of codes, less the rows' zero codes, as floats by column and row.
 static inline void codes_to_floats(const struct source *source, const uint8_t *codes, int chunks, float *out) {
@@ -135,7 +107,7 @@ static inline void codes_to_floats(const struct source *source, const uint8_t *c
     const __m512i zeros = _mm512_cvtepu8_epi32(_mm_loadu_si128((const void *)source->zeros));
     const __m512 offset = _mm512_castsi512_ps(_mm512_or_si512(zeros, exponent));
     for (int chunk = 0; chunk < chunks; chunk++) {
-        const __m512i v = chunk_load(codes + CHUNK_CODES * chunk);
+        const __m512i v = vint_load(codes + CHUNK_CODES * chunk);
 #pragma GCC unroll 4
         for (int column = 0; column < CHUNK_COLUMNS; column++) {
             // (v >> 8·column & 255) | exponent
@@ -217,13 +189,10 @@ enum { Q8_STRIP_PANELS = 2, Q8_MOVES_CODES = 1, Q8_SPARE = 2 };
 #define Q8_CENTRE(bits) 0 // vint_dot() multiplies codes less this
 #define DOT_PARTS(width)                                                                                               \
     ((width) <= 2 ? 4 : (width) <= 4 ? 2 : 1) // independent sums: a dot takes 5 cycles, two start in each
-static inline vint vint_zero(void) { return _mm512_setzero_si512(); }
+enum { DOT_PARTS_LIMIT = 4 };
 static inline vint vint_add(vint a, vint b) { return _mm512_add_epi32(a, b); }
 static inline vint vint_mul(vint a, vint b) { return _mm512_mullo_epi32(a, b); }
 static inline vfloat vint_float(vint a) { return _mm512_cvtepi32_ps(a); }
-static inline vint vint_broadcast(const int32_t *at) { return _mm512_set1_epi32(*at); }
-static inline vint vint_load(const uint8_t *at) { return _mm512_loadu_si512(at); }
-static inline void vint_store(int32_t *at, vint a) { _mm512_storeu_si512(at, a); }
 // A tile's codes, moved up so that each row's zero code is `zero`.
 static inline void codes_move(uint8_t codes[TILE_CODES], const uint8_t *zeros, int zero) {
     const __m512i lanes = _mm512_cvtepu8_epi32(_mm_loadu_si128((const void *)zeros));

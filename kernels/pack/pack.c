@@ -145,31 +145,67 @@ static uint64_t spread_by_four(uint16_t bits) {
     return (x | x << 3) & 0x1111111111111111;
 }
 
-// What is present in a chunk of codes, bit = entry; in a block, all or nothing.
+// What is present in a chunk of codes, bit = entry.
 static uint64_t chunk_mask(const struct origin *origin, int column0) {
-    if (origin->format->store == STORE_BLOCK)
-        return block_present(origin, column0) ? UINT64_MAX : 0;
     uint64_t mask = 0;
     for (int column = 0; column < CHUNK_COLUMNS; column++)
         mask |= spread_by_four(origin->present[column0 + column]) << column;
     return mask;
 }
 
-// Writes what `mask` names of a chunk of codes.
-static void write_code_chunk(const struct origin *origin, int row0, int column0, uint64_t mask,
-                             const uint8_t codes[CHUNK_CODES], uint8_t *values) {
-    const bool block = origin->format->store == STORE_BLOCK;
-    const int bits = origin->format->bits;
-    int position = 0;
-    for (uint64_t left = mask; left != 0; left &= left - 1, position++) {
-        const int entry = __builtin_ctzll(left);
-        const int row = row0 + entry / CHUNK_COLUMNS, column = column0 + entry % CHUNK_COLUMNS;
-        const int code = block ? stored_code(origin, row, column) : codes[entry];
-        if (bits == 8)
-            values[position] = (uint8_t)code;
-        else
-            put_code(values, bits, position, code);
+// Writes a block that is present.
+static void write_code_block(const struct origin *origin, int row0, int column0, uint8_t *values) {
+    for (int entry = 0; entry < CHUNK_CODES; entry++)
+        put_code(values, origin->format->bits, entry,
+                 stored_code(origin, row0 + entry / CHUNK_COLUMNS, column0 + entry % CHUNK_COLUMNS));
+}
+
+// The bytes of one plane of a tile's present codes: of its longest field.
+static size_t present_plane_bytes(const uint64_t masks[TILE_CHUNKS], int width) {
+    const int fields = 8 / width;
+    size_t counts[8] = {0}, longest = 0;
+    for (int chunk = 0; chunk < TILE_CHUNKS; chunk++) {
+        size_t *count = &counts[chunk % fields];
+        *count += (size_t)__builtin_popcountll(masks[chunk]);
+        longest = *count > longest ? *count : longest;
     }
+    return longest;
+}
+
+// Writes one plane of a tile's present codes: `width` bits of each from bit `shift` on.
+static void write_present_plane(uint8_t codes[TILE_CHUNKS][CHUNK_CODES], const uint64_t masks[TILE_CHUNKS], int width,
+                                int shift, uint8_t *values) {
+    const int fields = 8 / width, highest = (1 << width) - 1;
+    size_t position[8] = {0};
+    for (int chunk = 0; chunk < TILE_CHUNKS; chunk++) {
+        const int field = chunk % fields;
+        uint8_t *at = values + position[field];
+        for (uint64_t left = masks[chunk]; left != 0; left &= left - 1)
+            *at++ |= (uint8_t)((codes[chunk][__builtin_ctzll(left)] >> shift & highest) << (field * width));
+        position[field] += (size_t)__builtin_popcountll(masks[chunk]);
+    }
+}
+
+// Writes a tile of a bitmask store of codes and returns the bytes of its values. With values NULL it only counts.
+static size_t write_present_codes(const struct origin *origin, int row0, int column0, uint8_t *masks, uint8_t *values) {
+    uint64_t present[TILE_CHUNKS];
+    uint8_t codes[TILE_CHUNKS][CHUNK_CODES];
+    size_t bytes = 0;
+    for (int chunk = 0; chunk < TILE_CHUNKS; chunk++)
+        present[chunk] = chunk_mask(origin, column0 + chunk * CHUNK_COLUMNS);
+    if (values != NULL) {
+        gather_tile(origin, row0, column0, codes);
+        memcpy(masks, present, sizeof(present));
+    }
+    for (int width = 8, shift = 0; width > 0; width /= 2) {
+        if (!(origin->format->bits & width))
+            continue;
+        if (values != NULL)
+            write_present_plane(codes, present, width, shift, values + bytes);
+        bytes += present_plane_bytes(present, width);
+        shift += width;
+    }
+    return bytes;
 }
 
 static void put_float(const struct origin *origin, uint8_t *values, size_t index, float value) {
@@ -197,20 +233,15 @@ static void write_dense_floats(const struct origin *origin, int row0, int column
     }
 }
 
-// As write_code_chunk(), with one uint16 mask a column in `masks`.
-static size_t write_float_chunk(const struct origin *origin, int row0, int column0, uint16_t masks[CHUNK_COLUMNS],
-                                uint8_t *values) {
-    const bool block = origin->format->store == STORE_BLOCK;
+// The values of four columns, of a block all of them; returns their bytes. With values NULL it only counts.
+static size_t write_float_chunk(const struct origin *origin, int row0, int column0, uint8_t *values) {
     size_t count = 0;
-    memset(masks, 0, CHUNK_COLUMNS * sizeof(masks[0]));
-    if (block && !block_present(origin, column0))
-        return 0;
-    for (int column = 0; column < CHUNK_COLUMNS; column++) {
-        masks[column] = block ? UINT16_MAX : origin->present[column0 + column];
+    for (int column = column0; column < column0 + CHUNK_COLUMNS; column++) {
+        const uint16_t mask = origin->format->store == STORE_BLOCK ? UINT16_MAX : origin->present[column];
         size_t at = count;
-        for (uint32_t left = values != NULL ? masks[column] : 0; left != 0; left &= left - 1, at++)
-            put_float(origin, values, at, stored_float(origin, row0 + __builtin_ctz(left), column0 + column));
-        count += (size_t)__builtin_popcount(masks[column]);
+        for (uint32_t left = values != NULL ? mask : 0; left != 0; left &= left - 1, at++)
+            put_float(origin, values, at, stored_float(origin, row0 + __builtin_ctz(left), column));
+        count += (size_t)__builtin_popcount(mask);
     }
     return count * (size_t)(origin->format->bits / 8);
 }
@@ -239,29 +270,29 @@ static size_t write_tile(const struct origin *origin, const struct packed_matrix
             write_dense_floats(origin, row0, column0, values);
         return (size_t)TILE_CODES * (size_t)(format->bits / 8);
     }
+    const size_t mask_bytes = TILE_CHUNKS * sizeof(uint64_t); // of a tile: a bit an entry
+    uint8_t *masks = panel != NULL ? panel + packed->masks_at + (size_t)tile * mask_bytes : NULL;
+    if (format->type == WEIGHT_QUANTIZED && format->store != STORE_BLOCK)
+        return write_present_codes(origin, row0, column0, masks, values);
     size_t bytes = 0;
-    uint8_t codes[TILE_CHUNKS][CHUNK_CODES];
-    if (format->type == WEIGHT_QUANTIZED && panel != NULL)
-        gather_tile(origin, row0, column0, codes);
     for (int chunk = 0; chunk < TILE_CHUNKS; chunk++) {
         const int column = column0 + chunk * CHUNK_COLUMNS;
-        uint64_t mask; // 64 bits a chunk either way: a bit an entry, or four columns of 16 rows
-        uint16_t masks[CHUNK_COLUMNS];
-        if (format->type == WEIGHT_QUANTIZED) {
-            mask = chunk_mask(origin, column);
-            if (panel != NULL)
-                write_code_chunk(origin, row0, column, mask, codes[chunk], values + bytes);
-            bytes += (size_t)(__builtin_popcountll(mask) * format->bits + 7) / 8;
-        } else {
-            bytes += write_float_chunk(origin, row0, column, masks, values != NULL ? values + bytes : NULL);
-            memcpy(&mask, masks, sizeof(mask));
-        }
-        if (panel == NULL)
+        const bool block = format->store == STORE_BLOCK;
+        uint8_t *at = values != NULL ? values + bytes : NULL;
+        if (block && !block_present(origin, column))
             continue;
-        if (format->store == STORE_BLOCK)
-            panel[packed->masks_at + (size_t)tile] |= (uint8_t)((mask != 0) << chunk);
-        else
-            memcpy(panel + packed->masks_at + (size_t)(tile * TILE_CHUNKS + chunk) * sizeof(mask), &mask, sizeof(mask));
+        if (panel != NULL && block)
+            panel[packed->masks_at + (size_t)tile] |= (uint8_t)(1 << chunk);
+        else if (panel != NULL)
+            memcpy(masks + (size_t)(chunk * CHUNK_COLUMNS) * sizeof(uint16_t), origin->present + column,
+                   CHUNK_COLUMNS * sizeof(uint16_t));
+        if (format->type != WEIGHT_QUANTIZED) {
+            bytes += write_float_chunk(origin, row0, column, at);
+            continue;
+        }
+        if (values != NULL)
+            write_code_block(origin, row0, column, at);
+        bytes += (size_t)(CHUNK_CODES / 8 * format->bits);
     }
     return bytes;
 }

@@ -15,10 +15,12 @@
 //
 //   dense    A width is a sum of planes of 8, 4, 2, 1 bits, widest first (5 = 4 + 1); the widest holds a code's low bits. A plane
 //            of w bits takes 64·w bytes a tile: chunk c lies in its bytes 64·(c·w/8) … + 63, at bit (c·w) % 8 of each.
-//   bitmask  masks: one uint64 a chunk, bit = entry. values: for each chunk the present entries in order, packed densely from
-//            the low bits up, each chunk from a byte boundary. n:m is stored as a bitmask too: it costs one bit a weight,
-//            as two 2-bit indices in each four do.
-//   block    values: the present chunks, each packed densely as above.
+//   bitmask  masks: one uint64 a chunk, bit = entry. values: planes as above, but of present codes only: of a plane of w bits,
+//            chunk c has bits w·(c % (8/w)) … of each byte, and the present codes of the chunks that have the same bits follow
+//            each other in order, a byte each, from the plane's first byte; the plane ends with the longest of these rows. So 8-bit
+//            codes are all present codes one after the other; of 4-bit codes, those of even chunks in low nibbles, those of odd
+//            ones in high. n:m is stored as a bitmask too: it costs one bit a weight, as two 2-bit indices in each four do.
+//   block    values: the present chunks, their codes packed densely from the low bits up.
 //
 // f32, bf16 and 16-bit codes (signed) are stored by column:
 //

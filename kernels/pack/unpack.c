@@ -44,9 +44,64 @@ static int packed_code(const uint8_t *values, int bits, int position) {
 }
 
 static uint64_t chunk_mask(const struct panel_reader *reader, int chunk) {
-    if (reader->packed->format.store == STORE_BITMASK || reader->packed->format.store == STORE_N_OF_M)
+    if (reader->packed->format.store != STORE_BLOCK)
         return ((const uint64_t *)(const void *)reader->panel.masks)[reader->tile * TILE_CHUNKS + chunk];
     return reader->panel.masks[reader->tile] >> chunk & 1 ? UINT64_MAX : 0;
+}
+
+// The present codes of a tile, chunk by chunk in order, and the bytes that they take.
+static size_t present_codes(const uint8_t *values, int bits, const uint64_t masks[TILE_CHUNKS],
+                            uint8_t codes[TILE_CHUNKS][CHUNK_CODES]) {
+    const uint8_t *plane = values;
+    memset(codes, 0, TILE_CODES);
+    for (int width = 8, shift = 0; width > 0; width /= 2) {
+        if (!(bits & width))
+            continue;
+        const int fields = 8 / width;
+        int position[8] = {0}, longest = 0;
+        for (int chunk = 0; chunk < TILE_CHUNKS; chunk++) {
+            const int field = chunk % fields, count = __builtin_popcountll(masks[chunk]);
+            for (int i = 0; i < count; i++)
+                codes[chunk][i] |= (uint8_t)((plane[position[field] + i] >> (field * width) & ((1 << width) - 1)) << shift);
+            position[field] += count;
+            longest = position[field] > longest ? position[field] : longest;
+        }
+        plane += longest;
+        shift += width;
+    }
+    return (size_t)(plane - values);
+}
+
+static size_t block_codes(const uint8_t *values, int bits, const uint64_t masks[TILE_CHUNKS],
+                          uint8_t codes[TILE_CHUNKS][CHUNK_CODES]) {
+    size_t bytes = 0;
+    for (int chunk = 0; chunk < TILE_CHUNKS; chunk++) {
+        if (masks[chunk] == 0)
+            continue;
+        for (int entry = 0; entry < CHUNK_CODES; entry++)
+            codes[chunk][entry] = (uint8_t)packed_code(values + bytes, bits, entry);
+        bytes += (size_t)(CHUNK_CODES / 8 * bits);
+    }
+    return bytes;
+}
+
+static void next_sparse_codes(struct panel_reader *reader, int16_t codes[TILE_COLUMNS][PACKED_PANEL_ROWS]) {
+    const struct weight_format *format = &reader->packed->format;
+    const uint8_t *values = reader->panel.values + reader->position;
+    uint64_t masks[TILE_CHUNKS];
+    uint8_t present[TILE_CHUNKS][CHUNK_CODES];
+    for (int chunk = 0; chunk < TILE_CHUNKS; chunk++)
+        masks[chunk] = chunk_mask(reader, chunk);
+    reader->position += format->store == STORE_BLOCK ? block_codes(values, format->bits, masks, present)
+                                                     : present_codes(values, format->bits, masks, present);
+    for (int chunk = 0; chunk < TILE_CHUNKS; chunk++) {
+        for (int entry = 0, position = 0; entry < CHUNK_CODES; entry++) {
+            const int column = chunk * CHUNK_COLUMNS + entry % CHUNK_COLUMNS, row = entry / CHUNK_COLUMNS;
+            codes[column][row] = 0;
+            if (masks[chunk] >> entry & 1)
+                codes[column][row] = (int16_t)(present[chunk][position++] - zero_code(reader, row));
+        }
+    }
 }
 
 void panel_next_codes(struct panel_reader *reader, int16_t codes[TILE_COLUMNS][PACKED_PANEL_ROWS]) {
@@ -66,20 +121,7 @@ void panel_next_codes(struct panel_reader *reader, int16_t codes[TILE_COLUMNS][P
         }
         reader->position += (size_t)CHUNK_CODES * (size_t)bits;
     } else {
-        for (int chunk = 0; chunk < TILE_CHUNKS; chunk++) {
-            const uint64_t mask = chunk_mask(reader, chunk);
-            int position = 0;
-            for (int entry = 0; entry < CHUNK_CODES; entry++) {
-                const int column = chunk * CHUNK_COLUMNS + entry % CHUNK_COLUMNS, row = entry / CHUNK_COLUMNS;
-                const bool present = mask >> entry & 1;
-                codes[column][row] =
-                    present ? (int16_t)(packed_code(values, bits, position) - zero_code(reader, row)) : 0;
-                position += present;
-            }
-            const size_t bytes = (size_t)(position * bits + 7) / 8;
-            values += bytes;
-            reader->position += bytes;
-        }
+        next_sparse_codes(reader, codes);
     }
     reader->tile++;
 }

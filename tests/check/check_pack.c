@@ -193,7 +193,7 @@ static void test_bytes(void **state) {
         if (format.store == STORE_BLOCK)
             bits += (present - .5) * format.bits;
         const double expected = bits * 256 * 1024 / 8, bytes = (double)packed_bytes(problem.packed);
-        // A panel's sections start at multiples of 64, its offset takes 8; a chunk of 4 or 2-bit codes ends on a byte.
+        // A panel's sections start at multiples of 64, its offset takes 8; of 4 or 2-bit codes the longest field says how many bytes a tile takes.
         const double sections =
             16 * (4 * 64.0 + 8) + 64 + (format.store == STORE_BITMASK && format.bits < 8 ? 256 * 1024 / 64.0 : 0);
         if (!(bytes >= expected - 1 && bytes <= expected + sections))

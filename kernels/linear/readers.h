@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: MIT
+// How tiles of codes are read, chunk by chunk, into registers; the same source for all instruction sets, in terms of
+// the vectors of simd_avx2.h or simd_avx512.h, which include this. Where a chunk begins is settled for a whole tile
+// first (tile_open), from masks alone, so that no load of values waits for another.
+//
+// Lines are prefetched in each of a panel's streams: hardware does that too, but stops at every 4 KB and starts late in
+// streams this short.
+#ifndef LLMSWEEP_LINEAR_READERS_H
+#define LLMSWEEP_LINEAR_READERS_H
+
+#include "kernels/linear/simd.h"
+
+// Bytes ahead of use at which lines are brought to the second-level cache, and from there to the first.
+enum { FAR_AHEAD = 4096, NEAR_AHEAD = 512, MAX_PLANES = 2 };
+#define FLATTEN static inline __attribute__((always_inline))
+
+// A tile about to be read.
+struct tile {
+    const uint8_t *at[MAX_PLANES][TILE_CHUNKS]; // dense: of each plane, the start; else where the chunk's codes begin
+    const uint8_t *masks;
+};
+
+// What stands for absent codes of the group at hand.
+struct absent {
+    vint codes[VECTORS];          // the zero code in each byte
+    uint8_t packed[CHUNK_CODES];  // a chunk of zero codes as a block store packs it
+};
+
+// For a stream that has come to `at`.
+FLATTEN void prefetch(const uint8_t *at) {
+    __builtin_prefetch(at + FAR_AHEAD, 0, 2);
+    __builtin_prefetch(at + NEAR_AHEAD, 0, 3);
+}
+
+FLATTEN vint load_bytes(const uint8_t *at, int v) { return vint_load(at + CHUNK_COLUMNS * LANES * v); }
+
+// The planes of `bits`, widest first, as their widths. plane_width(5, 0) = 4, plane_width(5, 1) = 1, then 0.
+FLATTEN int plane_width(int bits, int plane) {
+    for (int width = 8; width > 0; width /= 2) {
+        if ((bits & width) && plane-- == 0)
+            return width;
+    }
+    return 0;
+}
+
+// A field of `width` bits at bit `from` of each byte, moved to bit `to`; nothing else remains.
+FLATTEN vint join_field(vint codes, vint bytes, int width, int from, int to) {
+    if (width == 8)
+        return bytes;
+    const vint field = vint_field(bytes, width, from, to);
+    return to == 0 ? field : vint_or(codes, field);
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Dense: planes.
+
+FLATTEN void open_planes(struct source *source, int bits, struct tile *tile) {
+    const uint8_t *plane = source->values;
+#pragma GCC unroll 2
+    for (int p = 0; p < MAX_PLANES; p++) {
+        tile->at[p][0] = plane;
+        plane += CHUNK_CODES * plane_width(bits, p);
+    }
+#pragma GCC unroll 8
+    for (int line = 0; line < bits; line++)
+        prefetch(source->values + 64 * line);
+    source->values += CHUNK_CODES * bits;
+}
+
+FLATTEN void read_planes(const struct tile *tile, int bits, int chunk, vint codes[VECTORS]) {
+#pragma GCC unroll 2
+    for (int v = 0; v < VECTORS; v++) {
+        codes[v] = vint_zero();
+#pragma GCC unroll 2
+        for (int p = 0, to = 0; p < MAX_PLANES; to += plane_width(bits, p++)) {
+            const int width = plane_width(bits, p);
+            if (width == 0)
+                continue;
+            const uint8_t *unit = tile->at[p][0] + CHUNK_CODES * (chunk * width / 8);
+            codes[v] = join_field(codes[v], load_bytes(unit, v), width, chunk * width % 8, to);
+        }
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Bitmask: of a plane of `width` bits, chunk c has field c % (8/width) of each byte; within a field the present codes
+// of its chunks follow each other, a byte each.
+
+#if HAS_SPREAD
+FLATTEN void open_bitmask(struct source *source, int bits, struct tile *tile) {
+    unsigned counts[TILE_CHUNKS];
+#pragma GCC unroll 8
+    for (int chunk = 0; chunk < TILE_CHUNKS; chunk++) {
+        uint64_t mask;
+        memcpy(&mask, source->masks + sizeof(mask) * (size_t)chunk, sizeof(mask));
+        counts[chunk] = (unsigned)__builtin_popcountll(mask);
+    }
+    const uint8_t *plane = source->values;
+#pragma GCC unroll 2
+    for (int p = 0; p < MAX_PLANES; p++) {
+        const int width = plane_width(bits, p), fields = width > 0 ? 8 / width : 0;
+        unsigned longest = 0;
+#pragma GCC unroll 8
+        for (int field = 0; field < fields; field++) {
+            unsigned position = 0;
+#pragma GCC unroll 8
+            for (int chunk = field; chunk < TILE_CHUNKS; chunk += fields) {
+                tile->at[p][chunk] = plane + position;
+                if (field == 0)
+                    prefetch(plane + position);
+                position += counts[chunk];
+            }
+            longest = position > longest ? position : longest;
+        }
+        plane += longest;
+    }
+    prefetch(source->masks);
+    tile->masks = source->masks;
+    source->masks += sizeof(uint64_t) * TILE_CHUNKS;
+    source->values = plane;
+}
+
+FLATTEN void read_bitmask(const struct tile *tile, int bits, int chunk, const struct absent *absent,
+                          vint codes[VECTORS]) {
+    uint64_t mask;
+    memcpy(&mask, tile->masks + sizeof(mask) * (size_t)chunk, sizeof(mask));
+#pragma GCC unroll 2
+    for (int v = 0; v < VECTORS; v++)
+        codes[v] = vint_zero();
+#pragma GCC unroll 2
+    for (int p = 0, to = 0; p < MAX_PLANES; to += plane_width(bits, p++)) {
+        const int width = plane_width(bits, p);
+        if (width == 0)
+            continue;
+        vint bytes[VECTORS];
+        load_present(tile->at[p][chunk], mask, bytes);
+#pragma GCC unroll 2
+        for (int v = 0; v < VECTORS; v++)
+            codes[v] = join_field(codes[v], bytes[v], width, chunk % (8 / width) * width, to);
+    }
+    place_present(codes, mask, absent->codes);
+}
+#endif
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Blocks. Whether a chunk is present is not worth a branch, which would be mispredicted once a tile: what is absent is
+// read from a chunk of zero codes instead.
+
+FLATTEN void open_blocks(struct source *source, int bits, const struct absent *absent, struct tile *tile) {
+    const uint8_t *values = source->values;
+    const unsigned present = *source->masks++;
+#pragma GCC unroll 8
+    for (int chunk = 0; chunk < TILE_CHUNKS; chunk++) {
+        const uintptr_t here = -(uintptr_t)(present >> chunk & 1);
+        prefetch(values);
+        tile->at[0][chunk] = (const uint8_t *)(((uintptr_t)values & here) | ((uintptr_t)absent->packed & ~here));
+        values += here & (uintptr_t)(CHUNK_CODES / 8 * bits);
+    }
+    source->values = values;
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Any of them. `store` and `bits` are constants.
+
+// To be called before the tiles of a group are read, with source_group().
+FLATTEN void absent_begin(const struct source *source, enum sparse_store store, int bits, struct absent *absent) {
+    if (store == STORE_DENSE)
+        return;
+    zero_codes(source->zeros, absent->codes);
+    if (store != STORE_BLOCK)
+        return;
+    const int bytes = CHUNK_COLUMNS * bits / 8; // of a row
+    for (int i = 0; i < PACKED_PANEL_ROWS * bytes; i++)
+        absent->packed[i] = (uint8_t)(source->zeros[i / bytes] * (255 / ((1 << bits) - 1)));
+}
+
+FLATTEN void tile_open(struct source *source, enum sparse_store store, int bits, const struct absent *absent,
+                       struct tile *tile) {
+    if (store == STORE_DENSE)
+        open_planes(source, bits, tile);
+    else if (store == STORE_BLOCK)
+        open_blocks(source, bits, absent, tile);
+#if HAS_SPREAD
+    else
+        open_bitmask(source, bits, tile);
+#endif
+}
+
+FLATTEN void tile_chunk(const struct tile *tile, enum sparse_store store, int bits, int chunk,
+                        const struct absent *absent, vint codes[VECTORS]) {
+    (void)absent;
+    if (store == STORE_DENSE)
+        read_planes(tile, bits, chunk, codes);
+    else if (store == STORE_BLOCK)
+        packed_codes(tile->at[0][chunk], bits, codes);
+#if HAS_SPREAD
+    else
+        read_bitmask(tile, bits, chunk, absent, codes);
+#endif
+}
+
+// The next tile of a store without blocks as bytes: in `buffer`, or in place.
+FLATTEN const uint8_t *next_codes(struct source *source, enum sparse_store store, int bits,
+                                  uint8_t buffer[TILE_CODES]) {
+    struct absent absent;
+    struct tile tile = {0};
+    absent_begin(source, store, bits, &absent);
+    tile_open(source, store, bits, &absent, &tile);
+    if (store == STORE_DENSE && bits == 8)
+        return tile.at[0][0];
+#pragma GCC unroll 8
+    for (int chunk = 0; chunk < TILE_CHUNKS; chunk++) {
+        vint codes[VECTORS];
+        tile_chunk(&tile, store, bits, chunk, &absent, codes);
+#pragma GCC unroll 2
+        for (int v = 0; v < VECTORS; v++)
+            vint_store(buffer + CHUNK_CODES * chunk + CHUNK_COLUMNS * LANES * v, codes[v]);
+    }
+    return buffer;
+}
+
+FLATTEN const uint8_t *next_planes(struct source *source, int bits, uint8_t buffer[TILE_CODES]) {
+    return next_codes(source, STORE_DENSE, bits, buffer);
+}
+
+#if HAS_SPREAD
+FLATTEN const uint8_t *next_bitmask(struct source *source, int bits, uint8_t buffer[TILE_CODES]) {
+    return next_codes(source, STORE_BITMASK, bits, buffer);
+}
+#endif
+
+// The chunks that are present, one after the other.
+FLATTEN const uint8_t *next_blocks(struct source *source, int bits, uint8_t buffer[TILE_CODES]) {
+    const uint8_t *values = source->values;
+    source->present = *source->masks++;
+    const int count = __builtin_popcount(source->present);
+    source->values += CHUNK_CODES / 8 * bits * count;
+    if (bits == 8)
+        return values;
+    for (int i = 0; i < count; i++) {
+        vint codes[VECTORS];
+        packed_codes(values + CHUNK_CODES / 8 * bits * i, bits, codes);
+#pragma GCC unroll 2
+        for (int v = 0; v < VECTORS; v++)
+            vint_store(buffer + CHUNK_CODES * i + CHUNK_COLUMNS * LANES * v, codes[v]);
+    }
+    return buffer;
+}
+
+#endif

@@ -232,6 +232,9 @@ static int sum_up(struct plan *plan) {
         const char *word;
         int ranks, threads;
         bool fresh;
+        for (size_t axis = 0; axis < plan->workload->axis_count; axis++)
+            if (strcmp(cell->cell.value[axis], plan->cells[0].cell.value[axis]))
+                plan->differing |= 1u << axis;
         if (cell->status != CELL_OK)
             continue;
         plan->seconds += plan_cell_seconds(cell);
@@ -280,18 +283,11 @@ void plan_free(struct plan *plan) {
     *plan = (struct plan){0};
 }
 
-static bool axis_differs(const struct plan *plan, size_t axis) {
-    for (size_t i = 1; i < plan->count; i++)
-        if (strcmp(plan->cells[i].cell.value[axis], plan->cells[0].cell.value[axis]))
-            return true;
-    return false;
-}
-
 void plan_cell_label(const struct plan *plan, const struct cell *cell, char *label, size_t size) {
     size_t at = 0;
     *label = '\0';
     for (size_t i = 0; i < plan->workload->axis_count && at < size; i++)
-        if (axis_differs(plan, i))
+        if (plan->differing >> i & 1)
             at += (size_t)snprintf(label + at, size - at, "%s%s=%s", at ? " " : "", plan->workload->axes[i].name, cell->value[i]);
     if (!at && plan->count)
         snprintf(label, size, "the only cell");

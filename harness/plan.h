@@ -30,6 +30,7 @@ struct plan {
     void *state; // the workload's
     struct plan_cell *cells;
     size_t count, runnable;
+    unsigned differing; // bits: the axes in which not all cells are alike
     double seconds; // all of it, roughly
     uint64_t bytes; // the largest cell's
     struct plan_layout *layouts;

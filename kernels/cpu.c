@@ -34,7 +34,7 @@ static bool converts_float16(void) {
 }
 #endif
 
-enum isa isa_detect(void) {
+static enum isa detect(void) {
 #if defined(__x86_64__)
     // The builtin asks XGETBV too: a step counts only if the operating system saves its registers.
     __builtin_cpu_init();
@@ -51,6 +51,17 @@ enum isa isa_detect(void) {
 #else
     return ISA_SCALAR;
 #endif
+}
+
+// Asked once: on a virtual machine every CPUID is an exit to the hypervisor.
+enum isa isa_detect(void) {
+    static atomic_int detected = -1;
+    int isa = atomic_load(&detected);
+    if (isa < 0) {
+        isa = (int)detect();
+        atomic_store(&detected, isa);
+    }
+    return (enum isa)isa;
 }
 
 static atomic_int current = -1; // −1: nobody asked yet

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "bench/model/model.h"
 #include "bench/model/tokenizer.h"
@@ -55,8 +56,9 @@ static int append_file(char **storage, size_t *bytes, const char *path, char *er
         got = fread(*storage + *bytes, 1, room - *bytes, file);
         *bytes += got;
     } while (got > 0);
+    struct stat info;
     if (!rc && ferror(file)) {
-        rc = errno == EISDIR ? -EISDIR : -EIO;
+        rc = !fstat(fileno(file), &info) && S_ISDIR(info.st_mode) ? -EISDIR : -EIO;
         snprintf(error, error_size, rc == -EISDIR ? "%s: is a folder, not a text" : "%s: cannot be read", path);
     }
     fclose(file);

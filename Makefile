@@ -78,11 +78,12 @@ $(BUILD)/bench/commands/sweep.o: $(BUILD)/version.h
 # Files that the program carries inside.
 $(BUILD)/bench/report/assets.o: $(wildcard scripts/plot/*.gp) bench/report/page.css bench/report/page.js
 
+# Unrolled loops have more to say to a debugger than there is time for: kernels tell it lines and functions only.
 isa_flags = $(ISA_$(lastword $(subst _, ,$(notdir $(basename $(1))))))
 $(BUILD)/%.o: %.c | packages
 	@mkdir -p $(@D)
 	$(call say,CC    $<)
-	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(if $(filter kernels/%,$<),$(call isa_flags,$<)) -c -o $@ $<
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(if $(filter kernels/%,$<),-g1 $(call isa_flags,$<)) -c -o $@ $<
 
 $(BUILD)/tests/%: tests/%.c $(BUILD)/libbench.a $(BUILD)/libharness.a $(BUILD)/libkernels.a
 	@mkdir -p $(@D)

@@ -5,6 +5,7 @@ set -u
 program=${BUILD:-build}/llmsweep
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
+export LLMSWEEP_CACHE=$scratch/cache # what calibration makes
 wrong() { echo "smoke.sh: $1"; exit 1; }
 
 "$program" run bench/specs/smoke.ini -o "$scratch/run" > "$scratch/out" 2> "$scratch/err" ||

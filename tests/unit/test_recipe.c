@@ -51,7 +51,13 @@ static void test_words(void **state) {
         assert_string_equal(method, words[i].method);
         assert_true(fabs(recipe.ratio - words[i].ratio) < 1e-12);
         assert_int_equal(recipe_parse_prune(word, &again, reason, sizeof reason), 0);
-        assert_memory_equal(&recipe, &again, sizeof recipe);
+        // The canonical word says the same: field by field through its names, since padding may hold anything.
+        char again_word[48], again_method[48];
+        recipe_prune_name(&again, again_word, sizeof again_word);
+        recipe_method_name(&again, again_method, sizeof again_method);
+        assert_string_equal(again_word, word);
+        assert_string_equal(again_method, method);
+        assert_true(again.ratio == recipe.ratio && again.scope == recipe.scope);
     }
 }
 

@@ -243,7 +243,10 @@ static void test_full_disk(void **state) {
         struct rlimit limit = {4500, 4500}; // less than the journal of the fewest samples takes
         signal(SIGXFSZ, SIG_IGN);
         setrlimit(RLIMIT_FSIZE, &limit);
-        _exit(go(&run, false) == -EFBIG && strstr(error, "free some space and resume") ? 0 : 1);
+        int result = go(&run, false);
+        if (result != -EFBIG || !strstr(error, "free some space and resume"))
+            dprintf(2, "a full disk gave %d: %s\n", result, error);
+        _exit(result == -EFBIG && strstr(error, "free some space and resume") ? 0 : 1);
     }
     int status;
     waitpid(child, &status, 0);

@@ -57,6 +57,8 @@ int table_append_json(struct table *table, const struct json_t *value, char *err
 // ---------------------------------------------------------------------------------------------------------------------
 // Writes a whole file beside itself, syncs it and renames it into place. -errno with a line.
 int file_replace(const char *path, const char *text, size_t bytes, char *error, size_t error_size);
+// Removes a folder with all that is in it; links are not followed. Stops at the first thing that cannot be removed.
+void folder_remove(const char *path);
 // Reads a whole file; *text is NUL-terminated and malloc'ed. -EFBIG above limit.
 int file_read(const char *path, size_t limit, char **text, size_t *bytes, char *error, size_t error_size);
 

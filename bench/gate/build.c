@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The two versions of a gate: a revision or a working tree in a folder of its own, built there.
 #include <errno.h>
-#include <ftw.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -11,15 +10,6 @@
 #include "bench/gate/gate.h"
 #include "harness/clock.h"
 #include "harness/launch.h"
-
-static int remove_entry(const char *path, const struct stat *info, int kind, struct FTW *walk) {
-    (void)info, (void)kind, (void)walk;
-    return remove(path);
-}
-
-void gate_remove(const char *folder) {
-    nftw(folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
-}
 
 // The last line with something in it.
 static void last_line(const char *path, char *line, size_t size) {

@@ -13,6 +13,7 @@
 
 #include "harness/clock.h"
 #include "harness/progress.h"
+#include "harness/records.h"
 #include "harness/stats.h"
 
 enum arm { ARM_BASE, ARM_HEAD, ARM_AGAIN, ARMS };
@@ -50,7 +51,7 @@ static int run_process(struct gate *gate, enum arm arm, const char *spec, const 
     }
     snprintf(directory, sizeof directory, "%s/%s", options->folder, name);
     snprintf(log, sizeof log, "%s/%s.log", options->folder, name);
-    gate_remove(directory);
+    folder_remove(directory);
     words[count++] = (char *)arm_program(gate, arm);
     words[count++] = "run";
     words[count++] = (char *)spec;
@@ -79,7 +80,7 @@ static void drop_run(struct gate *gate, const char *name, struct report_run *run
     char directory[4096];
     report_run_free(run);
     snprintf(directory, sizeof directory, "%s/%s", gate->options->folder, name);
-    gate_remove(directory);
+    folder_remove(directory);
 }
 
 // ---------------------------------------------------------------------------------------------------------------------

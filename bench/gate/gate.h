@@ -74,7 +74,5 @@ int gate_build(const struct gate_options *options, const char *what, const char 
                size_t error_size);
 // Runs `words` (NULL-terminated) with its output in `log`, which is told with the last line of it when it fails.
 int gate_command(const struct gate_options *options, char *const *words, const char *log, double seconds, char *error, size_t error_size);
-// Removes a folder with all that is in it.
-void gate_remove(const char *folder);
 
 #endif

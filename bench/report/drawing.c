@@ -2,13 +2,13 @@
 #include "bench/report/drawing.h"
 
 #include <errno.h>
-#include <ftw.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "bench/report/assets.h"
+#include "harness/records.h"
 
 static int write_scripts(const struct drawing *drawing, char *error, size_t error_size) {
     char path[300], wanted[80];
@@ -48,11 +48,6 @@ int drawing_begin(struct drawing *drawing, const char *script, const char *name,
     return drawing->data ? 0 : -EIO;
 }
 
-static int remove_entry(const char *path, const struct stat *info, int kind, struct FTW *walk) {
-    (void)info, (void)kind, (void)walk;
-    return remove(path);
-}
-
 int drawing_end(struct drawing *drawing, const struct report_run *run, const char *title, const char *variables, int failed, char **svg, char *error, size_t error_size) {
     static const struct report_run no_cells = {.directory = ""};
     struct report_plot plot = {.script = drawing->script, .title = title};
@@ -72,6 +67,6 @@ int drawing_end(struct drawing *drawing, const struct report_run *run, const cha
     }
     report_plot_free(&plot);
     if (*drawing->folder)
-        nftw(drawing->folder, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+        folder_remove(drawing->folder);
     return result;
 }

@@ -2,7 +2,6 @@
 #include "bench/workloads/peers.h"
 
 #include <errno.h>
-#include <ftw.h>
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
@@ -15,6 +14,7 @@
 #include "bench/model/model.h"
 #include "bench/workloads/peers_process.h"
 #include "harness/clock.h"
+#include "harness/records.h"
 #include "harness/roof.h"
 
 enum { MODEL_SEED = 20 };
@@ -25,16 +25,11 @@ struct peers {
     char folder[512];
 };
 
-static int remove_entry(const char *path, const struct stat *status, int type, struct FTW *walk) {
-    (void)status, (void)type, (void)walk;
-    return remove(path);
-}
-
 void peers_close(struct peers *peers) {
     if (!peers)
         return;
     if (*peers->folder)
-        nftw(peers->folder, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+        folder_remove(peers->folder);
     model_free(&peers->model);
     free(peers);
 }

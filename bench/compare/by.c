@@ -2,7 +2,6 @@
 #include "bench/compare/by.h"
 
 #include <errno.h>
-#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,8 +58,8 @@ static const struct key {
 enum { KEYS = sizeof keys / sizeof *keys };
 
 static const char *json_text(const struct report_run *run, const char *object, const char *key) {
-    const char *text = json_string_value(json_object_get(json_object_get(run->json, object), key));
-    return text ? text : "not recorded";
+    const char *text = report_run_text(run, object, key);
+    return *text ? text : "not recorded";
 }
 
 static void key_text(const struct key *key, const struct report_run *run, const struct report_cell *cell, char *text, size_t size) {

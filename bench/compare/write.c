@@ -30,9 +30,8 @@ char *compare_quality_text(struct figure dlnppl, char *text, size_t size) {
 }
 
 static const char *json_at(const struct report_run *run, const char *object, const char *key) {
-    const json_t *from = object ? json_object_get(run->json, object) : run->json;
-    const char *text = json_string_value(json_object_get(from, key));
-    return text ? text : "not recorded";
+    const char *text = report_run_text(run, object, key);
+    return *text ? text : "not recorded";
 }
 
 // ---------------------------------------------------------------------------------------------------------------------

@@ -45,12 +45,6 @@ void export_name(const struct report_run *run, const struct report_cell *cell, c
     }
 }
 
-const char *export_json_text(const struct report_run *run, const char *object, const char *key) {
-    const json_t *from = object ? json_object_get(run->json, object) : run->json;
-    const char *text = json_string_value(json_object_get(from, key));
-    return text ? text : "";
-}
-
 double export_json_number(const struct report_run *run, const char *object, const char *key) {
     const json_t *from = object ? json_object_get(run->json, object) : run->json, *value = json_object_get(from, key);
     return json_is_number(value) ? json_number_value(value) : NAN;

@@ -19,9 +19,8 @@ extern const size_t export_form_count;
 // "decode/llmsweep-gloss-6m/50%/q4g32+s50/batch:8/layout:t2", with kv, prompt, gen, act, provider, isa or device where the run's cells
 // differ in it: one name for each cell and phase of a run.
 void export_name(const struct report_run *run, const struct report_cell *cell, const char *phase, char *text, size_t size);
-// A text of run.json, "" where it has none.
-const char *export_json_text(const struct report_run *run, const char *object, const char *key);
-double export_json_number(const struct report_run *run, const char *object, const char *key); // NAN
+// A number of run.json, NAN where it has none.
+double export_json_number(const struct report_run *run, const char *object, const char *key);
 
 int export_llama_bench_csv(const struct report_run *runs, size_t count, FILE *out);
 int export_llama_bench_jsonl(const struct report_run *runs, size_t count, FILE *out);

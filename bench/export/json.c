@@ -56,10 +56,10 @@ int export_google_benchmark(const struct report_run *runs, size_t count, FILE *o
         }
     compare_samples_free(samples);
     double cores = export_json_number(run, "machine", "usable_cores");
-    return dump(json_pack("{s:{s:s, s:s, s:s, s:i, s:i, s:b, s:[], s:o, s:s, s:s, s:i}, s:o}", "context", "date", export_json_text(run, NULL, "started"), "host_name",
-                          export_json_text(run, "machine", "host"), "executable", "llmsweep", "num_cpus", isfinite(cores) ? (int)cores : 0, "mhz_per_cpu",
+    return dump(json_pack("{s:{s:s, s:s, s:s, s:i, s:i, s:b, s:[], s:o, s:s, s:s, s:i}, s:o}", "context", "date", report_run_text(run, NULL, "started"), "host_name",
+                          report_run_text(run, "machine", "host"), "executable", "llmsweep", "num_cpus", isfinite(cores) ? (int)cores : 0, "mhz_per_cpu",
                           isfinite(mhz) ? (int)mhz : 0, "cpu_scaling_enabled", false, "caches", "load_avg", loads, "library_version",
-                          export_json_text(run, "program", "version"), "library_build_type", "release", "json_schema_version", 1, "benchmarks", rows),
+                          report_run_text(run, "program", "version"), "library_build_type", "release", "json_schema_version", 1, "benchmarks", rows),
                 out);
 }
 

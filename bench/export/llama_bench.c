@@ -47,12 +47,12 @@ static json_t *row_of(const struct report_run *run, const struct compare_samples
     char type[200], started[40];
     snprintf(type, sizeof type, "%s %s%s%s", cell->model, cell->format, strcmp(cell->axis[AXIS_PRUNE], "none") ? " " : "",
              strcmp(cell->axis[AXIS_PRUNE], "none") ? cell->axis[AXIS_PRUNE] : "");
-    snprintf(started, sizeof started, "%.30s", export_json_text(run, NULL, "started"));
+    snprintf(started, sizeof started, "%.30s", report_run_text(run, NULL, "started"));
     double parameters = cell->weight_bytes * 8 / cell->bits_per_weight;
     json_t *row = json_object();
-    json_object_set_new(row, "build_commit", json_string(export_json_text(run, "program", "commit")));
+    json_object_set_new(row, "build_commit", json_string(report_run_text(run, "program", "commit")));
     json_object_set_new(row, "build_number", json_integer(0));
-    json_object_set_new(row, "cpu_info", json_string(export_json_text(run, "machine", "cpu_model")));
+    json_object_set_new(row, "cpu_info", json_string(report_run_text(run, "machine", "cpu_model")));
     json_object_set_new(row, "gpu_info", json_string(""));
     json_object_set_new(row, "backends", json_string("llmsweep"));
     json_object_set_new(row, "model_filename", json_string(cell->model));

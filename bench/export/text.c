@@ -52,11 +52,11 @@ int export_otava(const struct report_run *runs, size_t count, FILE *out) {
     }
     fputc('\n', out);
     for (size_t r = 0; r < count; r++) {
-        csv_write_field(out, export_json_text(&runs[r], NULL, "started"));
+        csv_write_field(out, report_run_text(&runs[r], NULL, "started"));
         fputc(',', out);
-        csv_write_field(out, export_json_text(&runs[r], "program", "commit"));
+        csv_write_field(out, report_run_text(&runs[r], "program", "commit"));
         fputc(',', out);
-        csv_write_field(out, export_json_text(&runs[r], "machine", "slug"));
+        csv_write_field(out, report_run_text(&runs[r], "machine", "slug"));
         for (size_t c = 0; c < columns; c++) {
             const struct report_cell *cell = find_named(&runs[r], compare_phase_names[names[c].phase], names[c].name);
             double value = !cell || !cell->timed ? NAN : names[c].phase == COMPARE_PREFILL ? cell->prefill.value : cell->decode.value;
@@ -127,11 +127,11 @@ int export_junit(const struct report_run *runs, size_t count, FILE *out) {
         fprintf(out, " tests=\"%zu\" failures=\"%zu\" errors=\"%zu\" skipped=\"%zu\"", tests, failures, errors, skipped);
         // xs:dateTime without the zone, as the schema of Ant's reports has it
         char started[24];
-        snprintf(started, sizeof started, "%.19s", export_json_text(runs, NULL, "started"));
+        snprintf(started, sizeof started, "%.19s", report_run_text(runs, NULL, "started"));
         if (*started)
             xml_attribute(out, "timestamp", started);
-        if (*export_json_text(runs, "machine", "host"))
-            xml_attribute(out, "hostname", export_json_text(runs, "machine", "host"));
+        if (*report_run_text(runs, "machine", "host"))
+            xml_attribute(out, "hostname", report_run_text(runs, "machine", "host"));
         fputs(">\n", out);
         for (size_t i = 0; i < runs->cell_count; i++)
             if (runs->cells[i].model_index == (int)m)
@@ -151,8 +151,8 @@ int export_markdown(const struct report_run *runs, size_t count, FILE *out) {
     if (!document)
         return -ENOMEM;
     document_heading(document, 2, "%s", runs->directory);
-    document_paragraph(document, "%s, commit %s, started %s. Medians with half of their 95%% interval.", export_json_text(runs, "machine", "cpu_model"),
-                       export_json_text(runs, "program", "commit"), export_json_text(runs, NULL, "started"));
+    document_paragraph(document, "%s, commit %s, started %s. Medians with half of their 95%% interval.", report_run_text(runs, "machine", "cpu_model"),
+                       report_run_text(runs, "program", "commit"), report_run_text(runs, NULL, "started"));
     for (size_t m = 0; m < runs->model_count; m++) {
         document_heading(document, 3, "%s", runs->models[m].name);
         document_table(document, 8, names, 0xfc);

@@ -43,7 +43,7 @@ static int check_new(const char *path, const char *machine, const char *commit, 
 }
 
 int history_add(const char *path, const struct report_run *run, size_t *added, char *error, size_t error_size) {
-    const char *machine = export_json_text(run, "machine", "slug"), *commit = export_json_text(run, "program", "commit"), *time = export_json_text(run, NULL, "started");
+    const char *machine = report_run_text(run, "machine", "slug"), *commit = report_run_text(run, "program", "commit"), *time = report_run_text(run, NULL, "started");
     *added = 0;
     if (!*machine || !*commit || !*time) {
         snprintf(error, error_size, "%s: run.json does not say the machine, the commit and when it started; a history needs all three", run->directory);

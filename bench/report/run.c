@@ -251,6 +251,12 @@ int report_run_load(const char *directory, struct report_run *run, char *error, 
     return result;
 }
 
+const char *report_run_text(const struct report_run *run, const char *object, const char *key) {
+    const json_t *from = object ? json_object_get(run->json, object) : run->json;
+    const char *text = json_string_value(json_object_get(from, key));
+    return text ? text : "";
+}
+
 void report_run_free(struct report_run *run) {
     csv_table_free(&run->cell_table);
     csv_table_free(&run->counter_table);

@@ -69,6 +69,8 @@ int report_run_load(const char *directory, struct report_run *run, char *error, 
 // The same for cells.csv in memory, without any other file.
 int report_run_parse(const char *cells_csv, struct report_run *run, char *error, size_t error_size);
 void report_run_free(struct report_run *run);
+// The text at run.json's object.key, or at key where object is NULL; "" where there is none.
+const char *report_run_text(const struct report_run *run, const char *object, const char *key);
 
 // True when the two cells are of one model and agree in every axis but those in `except` (bits 1 << AXIS_…).
 bool report_cells_match(const struct report_cell *a, const struct report_cell *b, unsigned except);

@@ -2,7 +2,7 @@
 // f32 activations, up to F32_DIRECT tokens: a tile is unpacked to f32 and used at once, so that each packed byte is
 // read once. For the macros see linear_f32_simd.h.
 
-static inline __attribute__((always_inline)) void few_multiply_chunk(int width, const float *weights, const float *x,
+static inline __attribute__((always_inline)) void multiply_chunk(int width, const float *weights, const float *x,
                                                                      vfloat part[][VECTORS]) {
 #pragma GCC unroll 4
     for (int column = 0; column < CHUNK_COLUMNS; column++) {
@@ -20,22 +20,22 @@ static inline __attribute__((always_inline)) void few_multiply_chunk(int width, 
     }
 }
 
-static inline __attribute__((always_inline)) void few_multiply_tile(int width, const struct source *source,
+static inline __attribute__((always_inline)) void multiply_tile(int width, const struct source *source,
                                                                     const float *weights, const float *x,
                                                                     vfloat part[][VECTORS]) {
     if (!BLOCKED) {
         for (int chunk = 0; chunk < TILE_CHUNKS; chunk++)
-            few_multiply_chunk(width, weights + CHUNK_CODES * chunk, x + CHUNK_COLUMNS * chunk * width, part);
+            multiply_chunk(width, weights + CHUNK_CODES * chunk, x + CHUNK_COLUMNS * chunk * width, part);
         return;
     }
     for (uint32_t present = source->present; present != 0; present &= present - 1) {
         const int column = CHUNK_COLUMNS * __builtin_ctz(present);
-        few_multiply_chunk(width, weights, x + column * width, part);
+        multiply_chunk(width, weights, x + column * width, part);
         weights += CHUNK_CODES;
     }
 }
 
-static inline __attribute__((always_inline)) vfloat few_read_scales(const struct linear_block *block, int group,
+static inline __attribute__((always_inline)) vfloat read_scales(const struct linear_block *block, int group,
                                                                     int v) {
     const int at = group * PACKED_PANEL_ROWS + LANES * v;
     if (block->weights->format.bits == 16)
@@ -43,12 +43,14 @@ static inline __attribute__((always_inline)) vfloat few_read_scales(const struct
     return vfloat_halves(block->panel.scales + sizeof(uint16_t) * (size_t)at);
 }
 
-// `width` tokens, a constant.
-static inline __attribute__((always_inline)) void few_block_body(int width, const struct linear_block *block) {
-    struct source source = source_open(block, NULL);
+// `width` tokens, `quantized` and `in_f32`, constants. in_f32: the panel's present chunks are `expanded` to f32 (linear_f32_block.h), or are
+// stored so; otherwise they are read as they are stored.
+static inline __attribute__((always_inline)) void tokens_body(int width, bool quantized, bool in_f32,
+                                                              const struct linear_block *block, const float *expanded) {
+    struct source source = source_open(block, expanded);
     const float *x = (const float *)block->x;
     _Alignas(64) float buffer[TILE_CODES];
-    vfloat total[F32_DIRECT][VECTORS];
+    vfloat total[F32_BLOCK][VECTORS];
 #pragma GCC unroll 12
     for (int i = 0; i < width; i++) {
 #pragma GCC unroll 2
@@ -58,22 +60,22 @@ static inline __attribute__((always_inline)) void few_block_body(int width, cons
     for (int group = 0; group < block->weights->groups; group++) {
         source_group(&source, block, group);
         for (int t = 0; t < block->weights->tiles_per_group; t++, x += TILE_COLUMNS * width) {
-            const float *weights = NEXT_FLOATS(&source, buffer);
-            vfloat part[F32_DIRECT][VECTORS];
+            const float *weights = in_f32 ? next_f32_blocks(&source, buffer) : NEXT_FLOATS(&source, buffer);
+            vfloat part[F32_BLOCK][VECTORS];
 #pragma GCC unroll 12
             for (int i = 0; i < width; i++) {
 #pragma GCC unroll 2
                 for (int v = 0; v < VECTORS; v++)
                     part[i][v] = vfloat_zero();
             }
-            few_multiply_tile(width, &source, weights, x, part);
+            multiply_tile(width, &source, weights, x, part);
 #pragma GCC unroll 2
             for (int v = 0; v < VECTORS; v++) {
-                const vfloat scale = QUANTIZED ? few_read_scales(block, group, v) : vfloat_zero();
+                const vfloat scale = quantized ? read_scales(block, group, v) : vfloat_zero();
 #pragma GCC unroll 12
                 for (int i = 0; i < width; i++)
                     total[i][v] =
-                        QUANTIZED ? vfloat_fma(scale, part[i][v], total[i][v]) : vfloat_add(total[i][v], part[i][v]);
+                        quantized ? vfloat_fma(scale, part[i][v], total[i][v]) : vfloat_add(total[i][v], part[i][v]);
             }
         }
     }
@@ -116,7 +118,7 @@ static void few_linear(const struct linear_call *call) {
         block.y = call->y + (size_t)panel * PACKED_PANEL_ROWS;
 #define FEW_CASE(w)                                                                                                    \
     case w:                                                                                                            \
-        few_block_body(w, &block);                                                                                     \
+        tokens_body(w, QUANTIZED, false, &block, NULL);                                                                \
         break;
         switch (width) { F32_FEW_WIDTHS(FEW_CASE) }
     }

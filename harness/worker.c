@@ -41,7 +41,7 @@ static void say(struct worker *worker, json_t *line) {
     free(text);
 }
 
-static void say_doing(struct worker *worker, const char *what) {
+void worker_say_doing(struct worker *worker, const char *what) {
     say(worker, json_pack("{s:s, s:s}", "event", "doing", "what", what));
 }
 
@@ -159,13 +159,16 @@ static int open_worker(struct worker *worker, const json_t *command, char *error
 // ---------------------------------------------------------------------------------------------------------------------
 // visit
 
-static struct cell_sampler *find_sampler(struct worker *worker, const char *name, const json_t *command, char *error, size_t error_size) {
+static int find_sampler(struct worker *worker, const char *name, const json_t *command, struct cell_sampler **found, char *error,
+                        size_t error_size) {
     for (size_t i = 0; i < worker->sampler_count; i++)
-        if (!strcmp(worker->samplers[i].name, name))
-            return &worker->samplers[i];
+        if (!strcmp(worker->samplers[i].name, name)) {
+            *found = &worker->samplers[i];
+            return 0;
+        }
     struct cell_sampler *grown = realloc(worker->samplers, (worker->sampler_count + 1) * sizeof *grown);
     if (!grown)
-        return NULL;
+        return -ENOMEM;
     worker->samplers = grown;
     struct cell_sampler *made = &grown[worker->sampler_count];
     struct sampler_options options = sampler_defaults();
@@ -175,6 +178,7 @@ static struct cell_sampler *find_sampler(struct worker *worker, const char *name
     size_t most = (size_t)json_number_value(json_object_get(said, "max_samples"));
     size_t least = (size_t)json_number_value(json_object_get(said, "min_samples"));
     options.ci = json_number_value(json_object_get(said, "ci"));
+    options.noisy = fmax(options.noisy, options.ci); // who asks for less gets it without being told that it is noisy
     options.max_samples = most > have ? most - have : 1;
     options.min_samples = least > have ? least - have : 1;
     options.max_time = json_number_value(json_object_get(said, "max_time"));
@@ -183,118 +187,12 @@ static struct cell_sampler *find_sampler(struct worker *worker, const char *name
     options.max_warmup_time = json_number_value(json_object_get(said, "warmup_time"));
     *made = (struct cell_sampler){.min_samples = options.min_samples};
     snprintf(made->name, sizeof made->name, "%s", name);
-    if (sampler_init(&made->sampler, &options, error, error_size))
-        return NULL;
+    int code = sampler_init(&made->sampler, &options, error, error_size);
+    if (code)
+        return code;
     worker->sampler_count++;
-    return made;
-}
-
-struct visit {
-    json_t *samples, *steps;
-    size_t warmup, sampled;
-    double warmup_seconds, sampled_seconds, counting_seconds;
-    json_t *counted; // NULL: not counted, or counters are off
-    bool has_counted;
-    const char *stop;
-};
-
-static void keep_sample(struct worker *worker, struct visit *visit, const struct sample *sample) {
-    json_t *row = json_array();
-    for (int phase = 0; phase < worker->workload->phase_count; phase++) {
-        json_array_append_new(row, json_real(clock_seconds(worker->epoch, sample->phase[phase].start_ns)));
-        json_array_append_new(row, json_integer((json_int_t)sample->phase[phase].ns));
-        json_array_append_new(row, json_integer((json_int_t)sample->phase[phase].work));
-    }
-    json_array_append_new(visit->samples, row);
-    for (size_t i = 0; i < sample->steps; i++)
-        json_array_append_new(visit->steps, json_integer((json_int_t)sample->step_ns[i]));
-    visit->sampled++;
-}
-
-// Rank 0's verdict after each sample: whether there is another. A visit that is not the last one ends at its share of the samples or of
-// the time, or where the interval is narrow enough; the last one ends by the stop rule.
-static bool go_on(struct worker *worker, struct visit *visit, struct sampler *sampler, const json_t *command,
-                  const struct sample *sample, enum sampler_state *before) {
-    double ns = 0;
-    for (int phase = 0; phase < worker->workload->phase_count; phase++)
-        ns += (double)sample->phase[phase].ns;
-    enum sampler_state state = *before;
-    const json_t *said = json_object_get(command, "sampling");
-    bool final = json_is_true(json_object_get(command, "final"));
-    double rounds = json_number_value(json_object_get(command, "rounds")), time = json_number_value(json_object_get(said, "max_time"));
-    // The time ends a cell in its last visit only, and not before it has its fewest samples.
-    sampler->options.max_time = final && sampler->count + 1 >= sampler->options.min_samples ? time : 1e9;
-    if (sampler_add(sampler, ns, &state))
-        return false;
-    if (state == SAMPLER_WARMING) {
-        visit->warmup++;
-        visit->warmup_seconds += ns / 1e9;
-        return true;
-    }
-    keep_sample(worker, visit, sample);
-    visit->sampled_seconds += ns / 1e9;
-    *before = state;
-    if (state != SAMPLER_SAMPLING) {
-        visit->stop = state == SAMPLER_DONE ? sampler_stop_name(sampler->stop) : "";
-        return false;
-    }
-    double least = ceil(json_number_value(json_object_get(said, "min_samples")) / rounds);
-    bool narrow = sampler->half_width <= sampler->options.ci; // infinite below six samples
-    return final || (double)visit->sampled < least || (visit->sampled_seconds < time / rounds && !narrow);
-}
-
-// A pass that counts is a run like any other, which is not timed: it serves as one of the warm-up. It comes second, when memory was
-// touched for the first time, or first where one run is all the warm-up that there is time for.
-static int count_as_warmup(struct worker *worker, struct visit *visit, struct sampler *sampler, const json_t *command, char *error,
-                           size_t error_size) {
-    double ns = 0;
-    uint64_t start = clock_now();
-    int result = worker_agree(worker, worker_count(worker, command, &visit->counted, &ns, error, error_size), error, error_size);
-    enum sampler_state state;
-    visit->has_counted = true;
-    if (!result && worker->context.rank == 0 && ns > 0 && sampler->state == SAMPLER_WARMING && !sampler->warm) {
-        result = sampler_add(sampler, ns, &state);
-        visit->warmup++;
-        visit->warmup_seconds += ns / 1e9;
-    } else
-        ns = 0;
-    visit->counting_seconds += clock_seconds(start, clock_now()) - ns / 1e9;
-    return result;
-}
-
-static int take_samples(struct worker *worker, struct visit *visit, struct sampler *sampler, const json_t *command, char *error,
-                        size_t error_size) {
-    const json_t *said = json_object_get(command, "sampling");
-    bool more = true, final = json_is_true(json_object_get(command, "final"));
-    bool long_samples = sampler->count && sampler->median.estimate / 1e9 >= json_number_value(json_object_get(said, "warmup_time"));
-    int result = 0, counting_run = 1;
-    enum sampler_state state = SAMPLER_WARMING;
-    // The sampler's warm-up is at least one sample; a spec may want more.
-    int warmup = (int)json_number_value(json_object_get(said, "warmup_min")) - 1;
-    if (long_samples)
-        counting_run = 0;
-    comm_broadcast(worker->context.world, &counting_run, sizeof counting_run, 0);
-    say_doing(worker, "sampling");
-    for (int run = 0; more && !result; run++) {
-        struct sample sample = {0};
-        if (final && run == counting_run) {
-            result = count_as_warmup(worker, visit, sampler, command, error, error_size);
-            continue;
-        }
-        result = worker_agree(worker, worker->workload->sample(worker->state, NULL, &sample, error, error_size), error, error_size);
-        if (result)
-            break;
-        if (worker->context.rank == 0) {
-            if (warmup-- > 0) {
-                visit->warmup++;
-                for (int phase = 0; phase < worker->workload->phase_count; phase++)
-                    visit->warmup_seconds += (double)sample.phase[phase].ns / 1e9;
-            } else
-                more = go_on(worker, visit, sampler, command, &sample, &state);
-        }
-        comm_broadcast(worker->context.world, &more, sizeof more, 0);
-    }
-    return result;
+    *found = made;
+    return 0;
 }
 
 static double resident_peak(void) {
@@ -374,7 +272,7 @@ static int read_cell(const struct worker *worker, const json_t *command, struct 
 static int visit_cell(struct worker *worker, const json_t *command, char *error, size_t error_size) {
     struct cell cell;
     struct record facts = {0};
-    struct visit visit = {.samples = json_array(), .steps = json_array(), .stop = ""};
+    struct worker_visit visit = {.samples = json_array(), .steps = json_array(), .stop = ""};
     struct machine_snapshot before, after;
     struct machine_difference machine;
     json_t *roof = NULL;
@@ -384,11 +282,11 @@ static int visit_cell(struct worker *worker, const json_t *command, char *error,
     uint64_t start = clock_now(), prepared = start, sampled = start, verified = start, measured = start, done = start;
     if (!result) {
         reset_resident_peak();
-        say_doing(worker, "preparing");
+        worker_say_doing(worker, "preparing");
         result = worker->workload->prepare(worker->state, &cell, error, error_size);
     }
-    if (!result && !(own = find_sampler(worker, cell.name, command, error, error_size)))
-        result = -ENOMEM;
+    if (!result)
+        result = find_sampler(worker, cell.name, command, &own, error, error_size);
     result = worker_agree(worker, result, error, error_size);
     prepared = clock_now();
     if (!result) {
@@ -401,7 +299,7 @@ static int visit_cell(struct worker *worker, const json_t *command, char *error,
         comm_broadcast(worker->context.world, &is_done, sizeof is_done, 0); // only rank 0's sampler has seen the samples
         machine_snapshot(NULL, &before);
         if (!is_done)
-            result = take_samples(worker, &visit, sampler, command, error, error_size);
+            result = worker_take_samples(worker, &visit, sampler, command, error, error_size);
         else
             visit.stop = sampler_stop_name(sampler->stop);
         machine_snapshot(NULL, &after);
@@ -409,7 +307,7 @@ static int visit_cell(struct worker *worker, const json_t *command, char *error,
     }
     sampled = clock_now();
     if (!result) {
-        say_doing(worker, "verifying");
+        worker_say_doing(worker, "verifying");
         const char *known = json_string_value(json_object_get(command, "output"));
         result = worker_agree(worker, worker->workload->verify(worker->state, known, &facts, error, error_size), error, error_size);
     }
@@ -417,7 +315,7 @@ static int visit_cell(struct worker *worker, const json_t *command, char *error,
     if (!result)
         result = worker_agree(worker, worker->workload->facts(worker->state, &facts, error, error_size), error, error_size);
     if (!result && final && !visit.has_counted)
-        result = count_as_warmup(worker, &visit, &own->sampler, command, error, error_size);
+        result = worker_count_as_warmup(worker, &visit, &own->sampler, command, error, error_size);
     measured = clock_now();
     if (!result) {
         gather_state(worker, &machine, &facts);
@@ -456,13 +354,13 @@ static int judge_cell(struct worker *worker, const json_t *command, char *error,
     struct record facts = {0};
     int result = read_cell(worker, command, &cell, error, error_size);
     uint64_t start = clock_now(), prepared;
-    say_doing(worker, "preparing");
+    worker_say_doing(worker, "preparing");
     if (!result)
         result = worker->workload->prepare(worker->state, &cell, error, error_size);
     result = worker_agree(worker, result, error, error_size);
     prepared = clock_now();
     if (!result) {
-        say_doing(worker, "judging");
+        worker_say_doing(worker, "judging");
         result = worker_agree(worker, worker->workload->quality(worker->state, &facts, error, error_size), error, error_size);
     }
     if (!result)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What the two halves of the inference workload share: inference.c (axes, plan, columns: the driver's) and inference_worker.c (what a
-// worker does with a cell).
+// What the parts of the inference workload share: inference_axes.c (the words of a cell), inference.c (plan and columns: the driver's) and
+// inference_worker.c (what a worker does with a cell).
 #ifndef LLMSWEEP_INFERENCE_H
 #define LLMSWEEP_INFERENCE_H
 
@@ -14,6 +14,10 @@ enum inference_axis {
     AXIS_MODEL, AXIS_PRUNE, AXIS_FORMAT, AXIS_ACT, AXIS_KV, AXIS_BATCH, AXIS_PROMPT, AXIS_GEN, AXIS_LAYOUT, AXIS_PROVIDER, AXIS_ISA,
     AXIS_DEVICE, INFERENCE_AXES
 };
+
+extern const struct axis inference_axes[INFERENCE_AXES];
+// Replaces the words that stand for another by it (auto).
+void inference_settle(struct cell *cell);
 
 // A cell's values, understood.
 struct inference_cell {

@@ -214,6 +214,23 @@ static void test_interrupted_and_resumed(void **state) {
     end(&run);
 }
 
+// A wide interval that was asked for is neither an error nor noise.
+static void test_wide_interval(void **state) {
+    (void)state;
+    struct run run;
+    begin(&run, "wide", QUICK "ci = 50%\nsize = 1, 2\n");
+    if (go(&run, false))
+        fail_msg("%s", error);
+    struct csv_table cells;
+    read_table(&run, "cells.csv", &cells);
+    assert_int_equal(cells.rows, 2);
+    for (size_t i = 0; i < cells.rows; i++)
+        assert_string_equal(csv_table_field(&cells, i, 1), "ok");
+    csv_table_free(&cells);
+    expect_whole(&run);
+    end(&run);
+}
+
 static void test_another_spec_is_refused(void **state) {
     (void)state;
     struct run run;
@@ -364,6 +381,7 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_launcher_words),          cmocka_unit_test(test_everything_is_recorded),
         cmocka_unit_test(test_each_costs_its_own_row),  cmocka_unit_test(test_interrupted_and_resumed),
+        cmocka_unit_test(test_wide_interval),
         cmocka_unit_test(test_another_spec_is_refused), cmocka_unit_test(test_full_disk),
         cmocka_unit_test(test_unwritable),              cmocka_unit_test(test_ranks),
     };

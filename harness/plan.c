@@ -75,11 +75,13 @@ static int name_cell(struct plan *plan, struct plan_cell *cell, char *error, siz
     struct record identity = {0};
     int result = plan->workload->identity(plan->state, &cell->cell, &identity, error, error_size);
     uint64_t hash = hash_text(0xcbf29ce484222325, plan->workload->name);
-    for (size_t i = 0; i < plan->workload->axis_count; i++)
-        if (!plan->workload->axes[i].by_identity) {
-            hash = hash_text(hash, plan->workload->axes[i].name);
+    for (size_t i = 0; i < plan->workload->axis_count; i++) {
+        const struct axis *axis = &plan->workload->axes[i];
+        if (!axis->by_identity && !(plan->workload->later_axes >> i & 1 && !strcmp(cell->cell.value[i], axis->fallback))) {
+            hash = hash_text(hash, axis->name);
             hash = hash_text(hash, cell->cell.value[i]);
         }
+    }
     for (size_t i = 0; i < identity.count; i++) {
         hash = hash_text(hash, identity.fields[i].name);
         hash = hash_text(hash, identity.fields[i].value);

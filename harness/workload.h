@@ -98,6 +98,7 @@ struct workload {
     const char *name, *help;
     const struct axis *axes;
     size_t axis_count;
+    unsigned later_axes; // bits 1 << index: axes that older runs do not know. At its fallback a cell keeps the name that it had without it
     const struct setting *settings;
     size_t setting_count;
     const char *const *columns; // of cells.csv, in order; "cell status reason" come first; results/README.md explains them

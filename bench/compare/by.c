@@ -11,13 +11,14 @@
 
 // What a group is told apart by. A key takes its own part out, and those that follow from it.
 enum group_part {
-    PART_MODEL, PART_PRUNE, PART_FORMAT, PART_ACT, PART_PROVIDER, PART_KV, PART_BATCH, PART_PROMPT, PART_GEN, PART_LAYOUT, PART_DEVICE, PARTS
+    PART_MODEL, PART_PRUNE, PART_FORMAT, PART_ACT, PART_PROVIDER, PART_KV, PART_BATCH, PART_PROMPT, PART_PREFIX, PART_GEN, PART_LAYOUT,
+    PART_DEVICE, PARTS
 };
-static const char *const part_names[PARTS] = {"model", "prune", "format", "act", "provider", "kv", "batch", "prompt", "gen", "layout", "device"};
+static const char *const part_names[PARTS] = {"model", "prune", "format", "act", "provider", "kv", "batch", "prompt", "prefix", "gen", "layout", "device"};
 
 static const char *part_text(const struct report_cell *cell, enum group_part part) {
     static const enum report_axis axes[PARTS] = {[PART_PRUNE] = AXIS_PRUNE, [PART_KV] = AXIS_KV, [PART_BATCH] = AXIS_BATCH, [PART_PROMPT] = AXIS_PROMPT,
-                                                 [PART_GEN] = AXIS_GEN, [PART_LAYOUT] = AXIS_LAYOUT, [PART_DEVICE] = AXIS_DEVICE};
+                                                 [PART_PREFIX] = AXIS_PREFIX, [PART_GEN] = AXIS_GEN, [PART_LAYOUT] = AXIS_LAYOUT, [PART_DEVICE] = AXIS_DEVICE};
     switch (part) {
     case PART_MODEL:
         return cell->model;
@@ -51,6 +52,7 @@ static const struct key {
     {"kv", BIT(PART_KV)},
     {"batch", BIT(PART_BATCH)},
     {"prompt", BIT(PART_PROMPT)},
+    {"prefix", BIT(PART_PREFIX)},
     {"gen", BIT(PART_GEN)},
     {"layout", BIT(PART_LAYOUT)},
     {"device", BIT(PART_DEVICE)},

@@ -248,7 +248,7 @@ static void csv_number(FILE *out, double value) {
 
 int compare_write_csv(const struct compare_output *output, FILE *out) {
     fputs("a,b,cell_a,cell_b,model,prune,format,act,kv,batch,prompt,gen,layout,provider,device,phase,status_a,status_b,tps_a,tps_b,samples_a,samples_b,"
-          "ratio,ratio_lo,ratio_hi,p,p_adjusted,verdict,why,dlnppl,dlnppl_lo,dlnppl_hi\n", out);
+          "ratio,ratio_lo,ratio_hi,p,p_adjusted,verdict,why,dlnppl,dlnppl_lo,dlnppl_hi,prefix\n", out);
     for (size_t i = 0; i + 1 < output->run_count; i++) {
         const struct comparison *comparison = &output->comparisons[i];
         for (size_t c = 0; c < comparison->cell_count; c++)
@@ -278,7 +278,7 @@ int compare_write_csv(const struct compare_output *output, FILE *out) {
                 csv_number(out, cell->dlnppl.value);
                 csv_number(out, cell->dlnppl.lo);
                 csv_number(out, cell->dlnppl.hi);
-                fputc('\n', out);
+                fprintf(out, ",%s\n", b->axis[AXIS_PREFIX]);
             }
     }
     return ferror(out) ? -EIO : 0;

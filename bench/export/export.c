@@ -31,7 +31,7 @@ void export_name(const struct report_run *run, const struct report_cell *cell, c
     static const struct {
         enum report_axis axis;
         const char *word;
-    } axes[] = {{AXIS_KV, "/kv:"}, {AXIS_BATCH, "/batch:"}, {AXIS_PROMPT, "/prompt:"}, {AXIS_GEN, "/gen:"}, {AXIS_LAYOUT, "/layout:"}, {AXIS_DEVICE, "/device:"}};
+    } axes[] = {{AXIS_KV, "/kv:"}, {AXIS_BATCH, "/batch:"}, {AXIS_PROMPT, "/prompt:"}, {AXIS_PREFIX, "/prefix:"}, {AXIS_GEN, "/gen:"}, {AXIS_LAYOUT, "/layout:"}, {AXIS_DEVICE, "/device:"}};
     for (size_t i = 0; i < sizeof axes / sizeof *axes; i++) {
         bool always = axes[i].axis == AXIS_BATCH || axes[i].axis == AXIS_LAYOUT;
         if (always || report_axis_varies(run, cell->model_index, axes[i].axis))

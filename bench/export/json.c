@@ -22,7 +22,7 @@ static int dump(json_t *root, FILE *out) {
 static void add_iterations(json_t *rows, const struct report_run *run, const struct report_cell *cell, enum compare_phase phase, const double *rates, size_t count) {
     char name[512];
     export_name(run, cell, compare_phase_names[phase], name, sizeof name);
-    double tokens = cell->batch * strtod(cell->axis[phase == COMPARE_PREFILL ? AXIS_PROMPT : AXIS_GEN], NULL);
+    double tokens = cell->batch * (phase == COMPARE_PREFILL ? cell->prompt : strtod(cell->axis[AXIS_GEN], NULL));
     for (size_t i = 0; i < count; i++) {
         double ns = tokens * 1e9 / rates[i];
         json_array_append_new(rows, json_pack("{s:s, s:i, s:i, s:s, s:s, s:i, s:i, s:i, s:i, s:f, s:f, s:s, s:f}", "name", name, "family_index", (int)(2 * cell->row) + (int)phase,

@@ -35,7 +35,7 @@ static json_t *samples_of(const struct compare_samples *samples, const struct re
 
 // One row as an ordered object; NULL for a phase without samples.
 static json_t *row_of(const struct report_run *run, const struct compare_samples *samples, const struct report_cell *cell, enum compare_phase phase) {
-    double batch = cell->batch, prompt = strtod(cell->axis[AXIS_PROMPT], NULL), gen = strtod(cell->axis[AXIS_GEN], NULL);
+    double batch = cell->batch, prompt = cell->prompt, gen = strtod(cell->axis[AXIS_GEN], NULL);
     bool prefill = phase == COMPARE_PREFILL;
     double tokens = batch * (prefill ? prompt : gen), mean_ns, sd_ns, mean_ts, sd_ts;
     json_t *rates, *ns = samples_of(samples, cell, phase, tokens, &mean_ns, &sd_ns, &mean_ts, &sd_ts, &rates);

@@ -66,11 +66,11 @@ int engine_score(struct engine *engine, const int32_t *tokens, int batch, int le
                  void *context, char *error, size_t error_size);
 
 // Teacher-forced check that what was timed is what the model says: prompt and generated tokens, (batch, prompt) and (generated, batch) as
-// engine_prefill took and engine_prefill + engine_decode gave them, go through one prefill; each generated token must be (nearly) the largest logit
+// engine_prefill_lengths took (lengths: (batch) or NULL) and it and engine_decode gave them, go through one prefill, each sequence whole; each generated token must be (nearly) the largest logit
 // at its position. worst_gap receives the largest (maximum − the token's logit), in units of the position's logit standard deviation, on
 // every rank. Rounding differences of prefill and decode order explain gaps up to engine_gap_tolerance().
-int engine_verify_tokens(struct engine *engine, const int32_t *prompts, int batch, int prompt, const int32_t *generated, int steps,
-                         double *worst_gap, char *error, size_t error_size);
+int engine_verify_tokens(struct engine *engine, const int32_t *prompts, int batch, int prompt, const int *lengths,
+                         const int32_t *generated, int steps, double *worst_gap, char *error, size_t error_size);
 double engine_gap_tolerance(enum activation activation);
 // FNV-1a of the tokens, (count), in order.
 uint64_t engine_hash_tokens(const int32_t *tokens, size_t count);

@@ -46,14 +46,16 @@ int engine_score(struct engine *engine, const int32_t *tokens, int batch, int le
 
 struct verification {
     const int32_t *tokens; // (batch, length)
-    int length, vocab;
+    const int *lengths;    // (batch) of the prompts, or NULL: all are `prompt`
+    int length, prompt, steps, vocab;
     double worst_gap;
 };
 
 static void measure_gap(void *context, int sequence, int position, const float *logits)
 {
     struct verification *verification = context;
-    if (position + 1 >= verification->length)
+    const int begin = verification->lengths != NULL ? verification->lengths[sequence] : verification->prompt;
+    if (position + 1 < begin || position + 1 >= begin + verification->steps)
         return;
     const int32_t token = verification->tokens[(size_t)sequence * (size_t)verification->length + (size_t)position + 1];
     double largest = (double)logits[0], sum = 0, squares = 0;
@@ -70,8 +72,8 @@ static void measure_gap(void *context, int sequence, int position, const float *
         verification->worst_gap = relative;
 }
 
-int engine_verify_tokens(struct engine *engine, const int32_t *prompts, int batch, int prompt, const int32_t *generated, int steps,
-                         double *worst_gap, char *error, size_t error_size)
+int engine_verify_tokens(struct engine *engine, const int32_t *prompts, int batch, int prompt, const int *lengths,
+                         const int32_t *generated, int steps, double *worst_gap, char *error, size_t error_size)
 {
     *worst_gap = NAN;
     const int length = prompt + steps - 1; // the last generated token predicts nothing that is checked
@@ -89,21 +91,25 @@ int engine_verify_tokens(struct engine *engine, const int32_t *prompts, int batc
     engine->sequences = layout_replica_batch(&engine->variant->layout, batch, engine->variant->place.data);
     engine_collect(engine, all, steps);
     // (batch, length) for the engine, and one more column for the last token
-    struct verification verification = { .length = length + 1, .vocab = engine->config->vocab };
-    int32_t *whole = malloc((size_t)batch * (size_t)(length + 1) * sizeof(*whole));
+    struct verification verification = { .lengths = lengths, .length = length + 1, .prompt = prompt, .steps = steps,
+                                         .vocab = engine->config->vocab };
+    int first = prompt;
+    int32_t *whole = calloc((size_t)batch * (size_t)(length + 1), sizeof(*whole)); // a shorter one ends in tokens that nothing looks at
     int status = whole == NULL ? -ENOMEM : 0;
     if (status == 0) {
         for (int sequence = 0; sequence < batch; sequence++) {
             int32_t *row = whole + (size_t)sequence * (size_t)(length + 1);
-            memcpy(row, prompts + (size_t)sequence * (size_t)prompt, (size_t)prompt * sizeof(*row));
+            const int own = lengths != NULL ? lengths[sequence] : prompt;
+            first = own < first ? own : first;
+            memcpy(row, prompts + (size_t)sequence * (size_t)prompt, (size_t)own * sizeof(*row));
             for (int step = 0; step < steps; step++)
-                row[prompt + step] = all[(size_t)step * (size_t)batch + (size_t)sequence];
+                row[own + step] = all[(size_t)step * (size_t)batch + (size_t)sequence];
             memcpy(tokens + (size_t)sequence * (size_t)length, row, (size_t)length * sizeof(*row));
         }
         verification.tokens = whole;
         status = engine_check_tokens(engine, whole, (size_t)batch * (size_t)(length + 1), error, error_size);
         if (status == 0)
-            status = engine_score(engine, tokens, batch, length, prompt - 1, measure_gap, &verification, error, error_size);
+            status = engine_score(engine, tokens, batch, length, first - 1, measure_gap, &verification, error, error_size);
     } else
         snprintf(error, error_size, "no memory to verify %d sequences of %d tokens", batch, length);
     if (status == 0) {

@@ -12,7 +12,7 @@
 
 #include "harness/records.h"
 
-static const char *const axis_names[AXIS_COUNT] = {"prune", "format", "kv", "batch", "prompt", "gen", "layout", "device"};
+static const char *const axis_names[AXIS_COUNT] = {"prune", "format", "kv", "batch", "prompt", "prefix", "gen", "layout", "device"};
 
 const char *report_axis_name(enum report_axis axis) {
     return axis_names[axis];
@@ -64,6 +64,18 @@ static const char *prune_label(const struct report_cell *cell, const char *word,
     return label;
 }
 
+// Of "32|128"; NAN where there is no number.
+static double mean_length(const char *word) {
+    double sum = 0;
+    int count = 0;
+    for (char *end; *word; word = *end == '|' ? end + 1 : end, count++) {
+        sum += strtod(word, &end);
+        if (end == word)
+            return NAN;
+    }
+    return sum / count;
+}
+
 static void read_cell(struct report_run *run, size_t row, struct report_cell *cell) {
     const struct csv_table *t = &run->cell_table;
 #define TEXT(name) csv_table_field(t, row, csv_table_column(t, name))
@@ -85,6 +97,8 @@ static void read_cell(struct report_run *run, size_t row, struct report_cell *ce
     cell->axis[AXIS_KV] = TEXT("kv");
     cell->axis[AXIS_BATCH] = TEXT("batch");
     cell->axis[AXIS_PROMPT] = TEXT("prompt");
+    cell->axis[AXIS_PREFIX] = *TEXT("prefix") ? TEXT("prefix") : "0"; // a run of before there was that column
+    cell->prompt = mean_length(cell->axis[AXIS_PROMPT]);
     cell->axis[AXIS_GEN] = TEXT("gen");
     cell->axis[AXIS_LAYOUT] = TEXT("layout");
     cell->axis[AXIS_DEVICE] = TEXT("device");
@@ -155,7 +169,7 @@ static void find_varying(struct report_run *run) {
 
 // Rows are written as cells finish; a reader wants them in order.
 static int compare_cells(const void *a, const void *b) {
-    static const enum report_axis order[] = {AXIS_VARIANT, AXIS_PRUNE, AXIS_KV, AXIS_BATCH, AXIS_PROMPT, AXIS_GEN, AXIS_LAYOUT, AXIS_DEVICE};
+    static const enum report_axis order[] = {AXIS_VARIANT, AXIS_PRUNE, AXIS_KV, AXIS_BATCH, AXIS_PROMPT, AXIS_PREFIX, AXIS_GEN, AXIS_LAYOUT, AXIS_DEVICE};
     const struct report_cell *x = a, *y = b;
     int result = x->model_index - y->model_index;
     for (size_t i = 0; !result && i < sizeof order / sizeof *order; i++)

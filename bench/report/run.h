@@ -21,7 +21,8 @@ enum report_axis {
     AXIS_VARIANT, // how weights are stored: "q4g32", with what tells it apart from its like: "f32 openblas", "q4g32 act f32"
     AXIS_KV,
     AXIS_BATCH,
-    AXIS_PROMPT,
+    AXIS_PROMPT,  // "128", or "32|128": a batch of both lengths
+    AXIS_PREFIX,  // tokens that all prompts share
     AXIS_GEN,
     AXIS_LAYOUT,
     AXIS_DEVICE,
@@ -36,7 +37,7 @@ struct report_cell {
     int model_index;    // in run->models
     bool timed;         // ok or noisy, with a speed
     double prune_ratio, sparsity, bits; // bits: nominal, of the format's word
-    double bits_per_weight, batch, ranks, threads;
+    double bits_per_weight, batch, prompt, ranks, threads; // prompt: the mean of its lengths
     struct figure prefill, decode, speed; // tokens/s; speed is the one that the report compares (run->speed_name)
     double ttft_ms, itl_ms, weight_bytes, peak_rss_bytes, ppl, ppl_se, dlnppl, dlnppl_se, kld, top1;
     double bytes_per_token, flops_per_token, roof_tps, roof_fraction, roof_gbs, comm_share, power_watts;

@@ -44,6 +44,7 @@ TEXT_COLUMN(status_text, cell->status)
 TEXT_COLUMN(reason_text, *cell->reason ? cell->reason : cell->note)
 COUNT_COLUMN(batch_text, AXIS_BATCH)
 COUNT_COLUMN(prompt_text, AXIS_PROMPT)
+COUNT_COLUMN(prefix_text, AXIS_PREFIX)
 COUNT_COLUMN(gen_text, AXIS_GEN)
 NUMBER_COLUMN(ttft_text, cell->ttft_ms)
 NUMBER_COLUMN(itl_text, cell->itl_ms)
@@ -102,6 +103,7 @@ static const struct table_column {
     {"resident", "MB", "largest resident set of all ranks together", rss_text, false},
     {"kv", "", "KV cache", kv_text, true},
     {"prompt", "", "tokens before the first generated one", prompt_text, true},
+    {"prefix", "", "tokens that all prompts share", prefix_text, true},
     {"gen", "", "tokens generated per sequence", gen_text, true},
     {"act", "", "activations", act_text, true},
     {"isa", "", "instruction set", isa_text, true},

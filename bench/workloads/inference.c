@@ -40,6 +40,7 @@ static const char *const columns[] = {
     "weights_hash",
     "text_hash",
     "power_watts",
+    "prefix",
 };
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -204,6 +205,24 @@ static int identity(void *state, const struct cell *cell, struct record *identit
     return 0;
 }
 
+// Whether prompts of these lengths with this prefix can be a batch, and would be another one than without.
+static bool batch_refused(const struct cell *cell, const struct inference_cell *read, char *reason, size_t reason_size) {
+    int shortest = read->prompt;
+    for (int i = 0; i < read->length_count; i++)
+        shortest = read->lengths[i] < shortest ? read->lengths[i] : shortest;
+    if (read->batch % read->length_count)
+        snprintf(reason, reason_size, "batch %d is no multiple of the %d lengths of prompt %s", read->batch, read->length_count,
+                 cell->value[AXIS_PROMPT]);
+    else if (read->prefix >= shortest)
+        snprintf(reason, reason_size, "prefix %d leaves nothing of a prompt of %d tokens", read->prefix, shortest);
+    else if (read->prefix && read->batch == read->layout.data)
+        snprintf(reason, reason_size, "prefix %d: with one sequence%s there is none to share it with", read->prefix,
+                 read->layout.data > 1 ? " a replica" : "");
+    else
+        return false;
+    return true;
+}
+
 static enum cell_status legal(void *state, const struct cell *cell, char *reason, size_t reason_size) {
     const struct inference_plan *plan = state;
     const struct known_model *model = find_model(plan, cell->value[AXIS_MODEL]);
@@ -218,6 +237,8 @@ static enum cell_status legal(void *state, const struct cell *cell, char *reason
                  model->config.context);
         return CELL_SKIPPED;
     }
+    if (batch_refused(cell, &read, reason, reason_size))
+        return CELL_SKIPPED;
     if (read.isa > isa_detect()) {
         snprintf(reason, reason_size, "this CPU has no %s (it goes up to %s)", isa_name(read.isa), isa_name(isa_detect()));
         return CELL_SKIPPED;
@@ -250,17 +271,19 @@ static void estimate(void *state, const struct cell *cell, struct estimate *resu
     if (inference_cell_read(cell, &read, reason, sizeof reason))
         return;
     engine_estimate(&model->config, &read.recipe, &read.kv, &read.layout, read.batch, read.prompt, read.gen, &engine);
+    result->bytes = (uint64_t)engine.peak_bytes;
+    engine_estimate(&model->config, &read.recipe, &read.kv, &read.layout, read.batch, (int)lround(read.prompt_mean), read.gen, &engine);
+    double computed = 1 - read.prefix / read.prompt_mean * (1 - (double)read.layout.data / read.batch);
     double cores = fmin(plan->limits->cores, layout_ranks(&read.layout) * read.layout.threads);
     double step = fmax(engine.bytes_per_token * read.batch / (10e9 * cores), engine.flops_per_token * read.batch / (50e9 * cores));
     double weights = (double)model->config.layers * (4.0 * model->config.d_model * model->config.d_model +
                                                      3.0 * model->config.d_model * model->config.ffn) +
                      (double)model->config.vocab * model->config.d_model;
-    result->sample_seconds = engine.prefill_flops / (50e9 * cores) + step * (read.gen - 1);
+    result->sample_seconds = engine.prefill_flops * computed / (50e9 * cores) + step * (read.gen - 1);
     // 4 FLOP a weight and token for two passes, as much for the hessians
     double calibration = recipe_is_calibrated(&read.recipe) ? weights * 8 * plan->calibration_tokens / (50e9 * cores) : 0;
     result->prepare_seconds = weights * 60e-9 + calibration + (has_suffix(cell->value[AXIS_MODEL], ".ini") ? weights * 15e-9 : 0);
     result->quality_seconds = model->has_quality ? (double)plan->quality_tokens * engine.flops_per_token / (50e9 * cores) : 0;
-    result->bytes = (uint64_t)engine.peak_bytes;
     if (has_suffix(cell->value[AXIS_MODEL], ".ini")) // random weights are nowhere but in each rank's memory
         result->bytes += (uint64_t)layout_ranks(&read.layout) * 4 * model_parameter_count(&model->config);
     result->variant_bytes = (uint64_t)engine.weight_bytes;
@@ -283,6 +306,7 @@ static void describe(void *state, const struct cell *cell, struct record *row) {
     record_set(row, "kv", "%s", cell->value[AXIS_KV]);
     record_set(row, "batch", "%s", cell->value[AXIS_BATCH]);
     record_set(row, "prompt", "%s", cell->value[AXIS_PROMPT]);
+    record_set(row, "prefix", "%s", cell->value[AXIS_PREFIX]);
     record_set(row, "gen", "%s", cell->value[AXIS_GEN]);
     record_set(row, "layout", "%s", cell->value[AXIS_LAYOUT]);
     if (known) {
@@ -398,6 +422,7 @@ const struct workload inference_workload = {
     .help = "prefill and decode of a language model",
     .axes = inference_axes,
     .axis_count = INFERENCE_AXES,
+    .later_axes = 1u << AXIS_PREFIX,
     .settings = settings,
     .setting_count = sizeof settings / sizeof *settings,
     .columns = columns,

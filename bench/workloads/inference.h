@@ -11,13 +11,15 @@
 #include "kernels/kernel.h"
 
 enum inference_axis {
-    AXIS_MODEL, AXIS_PRUNE, AXIS_FORMAT, AXIS_ACT, AXIS_KV, AXIS_BATCH, AXIS_PROMPT, AXIS_GEN, AXIS_LAYOUT, AXIS_PROVIDER, AXIS_ISA,
-    AXIS_DEVICE, INFERENCE_AXES
+    AXIS_MODEL, AXIS_PRUNE, AXIS_FORMAT, AXIS_ACT, AXIS_KV, AXIS_BATCH, AXIS_PROMPT, AXIS_PREFIX, AXIS_GEN, AXIS_LAYOUT, AXIS_PROVIDER,
+    AXIS_ISA, AXIS_DEVICE, INFERENCE_AXES
 };
 
 extern const struct axis inference_axes[INFERENCE_AXES];
 // Replaces the words that stand for another by it (auto).
 void inference_settle(struct cell *cell);
+
+enum { PROMPT_LENGTHS = 8 };
 
 // A cell's values, understood.
 struct inference_cell {
@@ -28,7 +30,11 @@ struct inference_cell {
     struct kv_format kv;
     enum provider provider;
     enum isa isa;
-    int batch, prompt, gen;
+    int batch, gen;
+    int lengths[PROMPT_LENGTHS], length_count; // of the prompts: sequence i has lengths[i % length_count]
+    int prompt;                                // the longest of them
+    double prompt_mean;
+    int prefix;                                // tokens at their head that all prompts have in common
 };
 // -EINVAL with a reason where the values contradict each other (a pruning and a format's store).
 int inference_cell_read(const struct cell *cell, struct inference_cell *read, char *reason, size_t reason_size);

@@ -69,8 +69,35 @@ static int canonical_kv(const char *word, char *value, size_t size, char *reason
 static int canonical_batch(const char *word, char *value, size_t size, char *reason, size_t reason_size) {
     return check_integer("batch", word, 1, 65536, value, size, reason, reason_size);
 }
+// "128", or "32|128": sequences of different lengths in one batch.
 static int canonical_prompt(const char *word, char *value, size_t size, char *reason, size_t reason_size) {
-    return check_integer("prompt", word, 1, 1 << 20, value, size, reason, reason_size);
+    char part[32], first[32] = "";
+    size_t at = 0;
+    bool mixed = false;
+    for (int i = 0; ; i++) {
+        size_t length = strcspn(word, "|");
+        snprintf(part, sizeof part, "%.*s", (int)(length < sizeof part ? length : sizeof part), word);
+        char number[32];
+        if (check_integer("prompt", part, 1, 1 << 20, number, sizeof number, reason, reason_size))
+            return -EINVAL;
+        if (i == PROMPT_LENGTHS) {
+            snprintf(reason, reason_size, "prompt: more than %d lengths in one batch", PROMPT_LENGTHS);
+            return -EINVAL;
+        }
+        if (i == 0)
+            snprintf(first, sizeof first, "%s", number);
+        mixed |= strcmp(first, number) != 0;
+        at += (size_t)snprintf(value + at, at < size ? size - at : 0, "%s%s", i ? "|" : "", number);
+        if (!word[length])
+            break;
+        word += length + 1;
+    }
+    if (!mixed)
+        snprintf(value, size, "%s", first);
+    return 0;
+}
+static int canonical_prefix(const char *word, char *value, size_t size, char *reason, size_t reason_size) {
+    return check_integer("prefix", word, 0, 1 << 20, value, size, reason, reason_size);
 }
 static int canonical_gen(const char *word, char *value, size_t size, char *reason, size_t reason_size) {
     // The prefill gives the first token: two are the fewest that have a time between them.
@@ -101,7 +128,8 @@ const struct axis inference_axes[INFERENCE_AXES] = {
     [AXIS_ACT] = {"act", "auto", "activations: f32, q8, or auto: q8 for weights of 8 bits and fewer", false, canonical_act},
     [AXIS_KV] = {"kv", "f32", "the KV cache: f32, bf16, q8, q4; q8w128: the newest 128 tokens in f32", false, canonical_kv},
     [AXIS_BATCH] = {"batch", "1", "sequences in flight over the whole layout", false, canonical_batch},
-    [AXIS_PROMPT] = {"prompt", "128", "tokens before the first generated one", false, canonical_prompt},
+    [AXIS_PROMPT] = {"prompt", "128", "tokens before the first generated one; 32|128: a batch of both lengths, in turn", false, canonical_prompt},
+    [AXIS_PREFIX] = {"prefix", "0", "tokens at their head that all prompts share: computed once, then copied", false, canonical_prefix},
     [AXIS_GEN] = {"gen", "32", "tokens generated for each sequence", false, canonical_gen},
     [AXIS_LAYOUT] = {"layout", "t1", "t2 (threads), dp2 (replicas), tp2 (shards), pp2 (stages), dp2.tp2.t4", false, canonical_layout},
     [AXIS_PROVIDER] = {"provider", "own", "who computes dense f32 and bf16", false, canonical_provider},
@@ -109,11 +137,22 @@ const struct axis inference_axes[INFERENCE_AXES] = {
     [AXIS_DEVICE] = {"device", "cpu", "what computes", false, canonical_device},
 };
 
+static void read_lengths(const char *word, struct inference_cell *read) {
+    for (const char *at = word; at && read->length_count < PROMPT_LENGTHS; at = strchr(at, '|'), at = at ? at + 1 : NULL) {
+        int length = atoi(at);
+        read->lengths[read->length_count++] = length;
+        read->prompt = length > read->prompt ? length : read->prompt;
+        read->prompt_mean += length;
+    }
+    read->prompt_mean /= read->length_count;
+}
+
 int inference_cell_read(const struct cell *cell, struct inference_cell *read, char *reason, size_t reason_size) {
     *read = (struct inference_cell){.model = cell->value[AXIS_MODEL],
                                     .batch = atoi(cell->value[AXIS_BATCH]),
-                                    .prompt = atoi(cell->value[AXIS_PROMPT]),
+                                    .prefix = atoi(cell->value[AXIS_PREFIX]),
                                     .gen = atoi(cell->value[AXIS_GEN])};
+    read_lengths(cell->value[AXIS_PROMPT], read);
     int result = recipe_parse(cell->value[AXIS_PRUNE], NULL, cell->value[AXIS_FORMAT], &read->recipe, reason, reason_size);
     if (!result)
         result = layout_parse(cell->value[AXIS_LAYOUT], &read->layout, reason, reason_size);

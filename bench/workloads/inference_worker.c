@@ -56,7 +56,9 @@ struct inference_state {
     struct loaded_model *model;
     struct variant *variant;
     struct engine *engine;
-    int32_t *prompts;   // (batch, prompt)
+    int32_t *prompts;   // (batch, prompt): of a shorter sequence, its length of them
+    int *lengths;       // (batch)
+    uint64_t prompt_tokens; // of all sequences
     int32_t *generated; // (gen, batch): the last run's
     int32_t *first;     // (gen, batch): the first run's since prepare
     uint64_t *step_ns;  // (gen − 1)
@@ -80,11 +82,13 @@ int inference_open(const struct settings *settings, const char *layout, const st
 static void drop_cell(struct inference_state *state) {
     engine_close(state->engine);
     free(state->prompts);
+    free(state->lengths);
     free(state->generated);
     free(state->first);
     free(state->step_ns);
     state->engine = NULL;
     state->prompts = state->generated = state->first = NULL;
+    state->lengths = NULL;
     state->step_ns = NULL;
     *state->name = '\0';
 }
@@ -239,19 +243,25 @@ static int open_engine(struct inference_state *state, const struct variant *vari
     return engine_open(engine, variant, state->context->world, &options, error, error_size);
 }
 
-// Text of the model's own kind, a different piece for each sequence; where there is no text, tokens at random.
+// Text of the model's own kind, a different piece for each sequence behind what they share; where there is no text, tokens at random.
 static void fill_prompts(struct inference_state *state) {
     const struct loaded_model *model = state->model;
     uint64_t random = 1;
-    for (int sequence = 0; sequence < state->cell.batch; sequence++)
+    state->prompt_tokens = 0;
+    for (int sequence = 0; sequence < state->cell.batch; sequence++) {
+        state->lengths[sequence] = state->cell.lengths[sequence % state->cell.length_count];
+        state->prompt_tokens += (uint64_t)state->lengths[sequence];
         for (int i = 0; i < state->cell.prompt; i++) {
             int32_t *token = &state->prompts[(size_t)sequence * (size_t)state->cell.prompt + (size_t)i];
             random = random * 6364136223846793005u + 1442695040888963407u;
-            if (model->id_count)
+            if (sequence > 0 && i < state->cell.prefix)
+                *token = state->prompts[i];
+            else if (model->id_count)
                 *token = model->ids[((size_t)sequence * 389 + (size_t)i) % model->id_count];
             else
                 *token = (int32_t)((random >> 33) % (uint64_t)model->model.config.vocab);
         }
+    }
 }
 
 int inference_prepare(void *opaque, const struct cell *cell, char *error, size_t error_size) {
@@ -277,10 +287,11 @@ int inference_prepare(void *opaque, const struct cell *cell, char *error, size_t
                              error, error_size);
     size_t batch = (size_t)read.batch, gen = (size_t)read.gen;
     state->prompts = malloc(batch * (size_t)read.prompt * sizeof *state->prompts);
+    state->lengths = malloc(batch * sizeof *state->lengths);
     state->generated = calloc(batch * gen, sizeof *state->generated);
     state->first = calloc(batch * gen, sizeof *state->first);
     state->step_ns = calloc(gen, sizeof *state->step_ns);
-    if (!result && !(state->prompts && state->generated && state->first && state->step_ns)) {
+    if (!result && !(state->prompts && state->lengths && state->generated && state->first && state->step_ns)) {
         snprintf(error, error_size, "out of memory");
         result = -ENOMEM;
     }
@@ -328,14 +339,14 @@ int inference_sample(void *opaque, const struct phase_hooks *hooks, struct sampl
     struct inference_state *state = opaque;
     struct comm_group *world = state->context->world;
     size_t batch = (size_t)state->cell.batch, tokens = batch * (size_t)state->cell.gen;
-    uint64_t prompt_work = batch * (size_t)state->cell.prompt, decode_work = batch * (size_t)(state->cell.gen - 1);
+    uint64_t prompt_work = state->prompt_tokens, decode_work = batch * (size_t)(state->cell.gen - 1);
     comm_barrier(world);
     struct comm_traffic before = comm_traffic();
     if (hooks)
         hooks->begin(hooks->context, 0);
     uint64_t start = clock_now();
-    int result = engine_prefill(state->engine, state->prompts, state->cell.batch, state->cell.prompt, state->generated, NULL, error,
-                                error_size);
+    int result = engine_prefill_lengths(state->engine, state->prompts, state->cell.batch, state->cell.prompt, state->lengths,
+                                        state->cell.prefix, state->generated, NULL, error, error_size);
     uint64_t middle = clock_now();
     if (hooks)
         hooks->end(hooks->context, 0, prompt_work), hooks->begin(hooks->context, 1);
@@ -404,8 +415,8 @@ int inference_verify(void *opaque, const char *known_output, struct record *fact
     }
     if (!known) {
         double gap = NAN, tolerance = engine_gap_tolerance(state->cell.activation);
-        int result = engine_verify_tokens(state->engine, state->prompts, state->cell.batch, state->cell.prompt, state->generated,
-                                          state->cell.gen, &gap, error, error_size);
+        int result = engine_verify_tokens(state->engine, state->prompts, state->cell.batch, state->cell.prompt, state->lengths,
+                                          state->generated, state->cell.gen, &gap, error, error_size);
         if (result)
             return result;
         if (!(gap <= tolerance)) {
@@ -439,8 +450,10 @@ int inference_facts(void *opaque, struct record *facts, char *error, size_t erro
     comm_all_reduce_max_u64(state->context->world, &share, 1);
     double replicas = state->layout.data, batch = state->cell.batch, weights = (double)sums[0] / replicas;
     // A sequence's keys and values, up to the middle of what is generated.
-    double positions = state->cell.prompt + state->cell.gen / 2.0;
-    double cache = config->layers * kv_cache_read_bytes(&state->cell.kv, config->kv_heads, config->head_dim, positions);
+    double positions = state->cell.prompt_mean + state->cell.gen / 2.0, cache = 0;
+    for (int i = 0; i < state->cell.length_count; i++)
+        cache += config->layers * kv_cache_read_bytes(&state->cell.kv, config->kv_heads, config->head_dim,
+                                                      state->cell.lengths[i] + state->cell.gen / 2.0) / state->cell.length_count;
     double attention = 4.0 * config->layers * config->heads * config->head_dim * positions;
     record_real(facts, "sparsity", sums[1] ? (double)sums[2] / (double)sums[1] : 0);
     record_real(facts, "bits_per_weight", (double)memory.weight_bytes * 8 / (double)sums[0]);

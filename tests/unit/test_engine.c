@@ -277,10 +277,10 @@ static void test_decode_equals_prefill(void **unused)
     assert_memory_equal(again, next, sizeof(next));
 
     double gap;
-    check(engine_verify_tokens(setup.engine, prompts, BATCH, PROMPT, next, STEPS, &gap, error, sizeof(error)), error);
+    check(engine_verify_tokens(setup.engine, prompts, BATCH, PROMPT, NULL, next, STEPS, &gap, error, sizeof(error)), error);
     assert_true(gap >= 0 && gap <= engine_gap_tolerance(ACTIVATION_F32));
     next[7 * BATCH + 1] = (next[7 * BATCH + 1] + 1) % VOCAB;
-    check(engine_verify_tokens(setup.engine, prompts, BATCH, PROMPT, next, STEPS, &gap, error, sizeof(error)), error);
+    check(engine_verify_tokens(setup.engine, prompts, BATCH, PROMPT, NULL, next, STEPS, &gap, error, sizeof(error)), error);
     assert_true(gap > engine_gap_tolerance(ACTIVATION_F32));
     close_setup(&setup);
 
@@ -426,7 +426,7 @@ static void compare_layout(const struct model *model, const struct choice *choic
         comm_abort(1);
     }
     double gap;
-    check(engine_verify_tokens(setup.engine, prompts, batch, PROMPT, next, STEPS, &gap, error, sizeof(error)), error);
+    check(engine_verify_tokens(setup.engine, prompts, batch, PROMPT, NULL, next, STEPS, &gap, error, sizeof(error)), error);
     if (!(gap <= engine_gap_tolerance(choice->activation))) {
         fprintf(stderr, "%s: a generated token is %g below the largest logit\n", choice->layout, gap);
         comm_abort(1);

@@ -143,6 +143,22 @@ static void test_cached_as_uncached(void **unused)
     }
 }
 
+// The check of timed tokens finds these right, and one of the shortest sequence's wrong when it is changed.
+static void verify(struct engine *engine, const int32_t *prompts, int batch, int stride, const int *lengths, int32_t *tokens, int steps)
+{
+    double gap;
+    int shortest = 0;
+    for (int i = 0; i < batch; i++)
+        shortest = lengths[i] < lengths[shortest] ? i : shortest;
+    check(engine_verify_tokens(engine, prompts, batch, stride, lengths, tokens, steps, &gap, error, sizeof(error)));
+    assert_true(gap >= 0 && gap <= engine_gap_tolerance(ACTIVATION_F32));
+    int32_t *last = &tokens[(steps - 1) * batch + shortest];
+    *last = (*last + 1) % VOCAB;
+    check(engine_verify_tokens(engine, prompts, batch, stride, lengths, tokens, steps, &gap, error, sizeof(error)));
+    assert_true(gap > engine_gap_tolerance(ACTIVATION_F32));
+    *last = (*last + VOCAB - 1) % VOCAB;
+}
+
 // Sequences of different lengths, with and without a shared beginning: the same logits as each alone, bit for bit.
 static void test_lengths(void **unused)
 {
@@ -165,6 +181,7 @@ static void test_lengths(void **unused)
                 check(engine_prefill_lengths(engine, tokens, BATCH, LONGEST, lengths, shared, next, logits, error, sizeof(error)));
                 assert_int_equal(engine_position(engine), LONGEST);
                 check(engine_decode(engine, next, STEPS, next + BATCH, last, error, sizeof(error)));
+                verify(engine, tokens, BATCH, LONGEST, lengths, next, STEPS + 1);
                 close_engine(engine);
                 engine = open_engine(layouts[l], kinds[k], 1, 64);
                 for (int i = 0; i < BATCH; i++) {

@@ -14,6 +14,7 @@
 #include "bench/commands/commands.h"
 #include "bench/commands/summary.h"
 #include "bench/commands/sweep.h"
+#include "bench/workloads/inference.h"
 #include "harness/runner.h"
 
 static const char usage[] = "usage: llmsweep run SPEC [-o DIR] [--resume] [--set KEY=VALUE]… [--report] [--quiet]\n"
@@ -163,6 +164,21 @@ static int read_arguments(int argc, char **argv, struct run_arguments *arguments
     return 0;
 }
 
+// A sweep of which nothing can run is a mistake of its spec. Names the line of the layouts, which it mostly is.
+static bool has_cells_to_run(const struct loaded_sweep *sweep, const char *path) {
+    const struct plan *plan = &sweep->plan;
+    if (plan->runnable)
+        return true;
+    const struct plan_cell *first = &plan->cells[0];
+    char line[20] = "", label[512];
+    if (first->sweep->axes[AXIS_LAYOUT].line)
+        snprintf(line, sizeof line, ":%d", first->sweep->axes[AXIS_LAYOUT].line);
+    plan_cell_label(plan, &first->cell, label, sizeof label);
+    fprintf(stderr, "llmsweep: %s%s: none of %zu cells can run here; %s: %s (llmsweep plan %s lists them)\n", path, line, plan->count, label,
+            first->reason, path);
+    return false;
+}
+
 int command_run(int argc, char **argv) {
     struct run_arguments arguments;
     struct loaded_sweep sweep;
@@ -172,6 +188,10 @@ int command_run(int argc, char **argv) {
         return code < 0 ? 0 : code;
     if (sweep_load(&sweep, arguments.spec, &arguments.overrides, true, error, sizeof error)) {
         fprintf(stderr, "llmsweep: %s\n", error);
+        return 2;
+    }
+    if (!has_cells_to_run(&sweep, arguments.spec)) {
+        sweep_free(&sweep);
         return 2;
     }
     if (arguments.directory ? !(directory = strdup(arguments.directory)) : default_folder(&sweep, arguments.spec, &directory)) {

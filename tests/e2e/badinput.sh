@@ -90,6 +90,11 @@ expect 2 'cells\.csv:1: these are not the columns' "$program" run "$scratch/s.in
 sed -i '1s/sell,/cell,/' "$scratch/run/cells.csv"
 cmp -s "$scratch/run/cells.csv" "$scratch/before.csv" || { echo "badinput.sh: recorded rows were changed"; status=1; }
 
+# A sweep of which nothing can run records nothing.
+spec 'batch = 1\nlayout = tp64, t4096\n'
+expect 2 's.ini:2: none of 2 cells can run here; layout=tp64: ' "$program" run "$scratch/s.ini" -o "$scratch/none"
+[ ! -e "$scratch/none" ] || { echo "badinput.sh: a folder for a sweep that cannot run"; status=1; }
+
 # No mpirun: what can run does, the rest is skipped and says why; exit code 2.
 spec 'batch = 2\nlayout = t1, tp2\nlauncher = no-mpirun-here -np {ranks}\n'
 expect 2 'no no-mpirun-here on this machine to start several ranks: install openmpi-bin' \

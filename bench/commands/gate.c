@@ -25,10 +25,14 @@ static const char usage[] =
     "  --threshold P    a change of speed below this is of no interest (default 2%)\n"
     "  --quality P      a rise of perplexity below this is of no interest (default 0.1%)\n"
     "  --no-second-look judge by the first set of pairs alone\n"
+    "  --witness        also count instructions with Valgrind, at AVX2 on one thread: what executes more is named, as a hint (exit code 4 at most)\n"
+    "  --witness-only   count instructions, run no pairs: seconds instead of minutes, and no verdict on speed\n"
+    "  --witness-spec S what is counted (default bench/specs/witness.ini)\n"
+    "  --witness-limit P more instructions by less than this are of no interest (default 0.5%)\n"
     "  -o DIR           where builds, surveys and results go (default results/gate-<date>); DIR/gate.md, gate.json, pairs.csv\n"
     "  --format FORM    text (default), markdown or json on standard output\n"
     "  --quiet          no progress\n"
-    "exit codes: 0 no regression; 1 slower, worse or broken; 2 wrong usage; 3 the gate itself failed; 4 nothing but ambiguous figures\n"
+    "exit codes: 0 no regression; 1 slower, worse or broken; 2 wrong usage; 3 the gate itself failed; 4 nothing but ambiguous figures or more instructions\n"
     "example: llmsweep gate --base origin/main\n";
 
 static volatile sig_atomic_t interrupted;
@@ -68,12 +72,14 @@ static bool read_seconds(const char *text, double *seconds) {
 }
 
 static int parse_arguments(int argc, char **argv, struct arguments *arguments) {
-    enum { BASE = 256, HEAD, SPEC, SET, PAIRS, TIME, THRESHOLD, QUALITY, NO_SECOND, FORMAT, QUIET };
+    enum { BASE = 256, HEAD, SPEC, SET, PAIRS, TIME, THRESHOLD, QUALITY, NO_SECOND, WITNESS, WITNESS_ONLY, WITNESS_SPEC, WITNESS_LIMIT, FORMAT, QUIET };
     static const struct option options[] = {{"base", required_argument, NULL, BASE},       {"head", required_argument, NULL, HEAD},
                                             {"spec", required_argument, NULL, SPEC},       {"set", required_argument, NULL, SET},
                                             {"pairs", required_argument, NULL, PAIRS},     {"time", required_argument, NULL, TIME},
                                             {"threshold", required_argument, NULL, THRESHOLD}, {"quality", required_argument, NULL, QUALITY},
-                                            {"no-second-look", no_argument, NULL, NO_SECOND}, {"format", required_argument, NULL, FORMAT},
+                                            {"no-second-look", no_argument, NULL, NO_SECOND}, {"witness", no_argument, NULL, WITNESS},
+                                            {"witness-only", no_argument, NULL, WITNESS_ONLY}, {"witness-spec", required_argument, NULL, WITNESS_SPEC},
+                                            {"witness-limit", required_argument, NULL, WITNESS_LIMIT}, {"format", required_argument, NULL, FORMAT},
                                             {"quiet", no_argument, NULL, QUIET},           {"output", required_argument, NULL, 'o'},
                                             {"help", no_argument, NULL, 'h'},              {0}};
     struct gate_options *gate = &arguments->options;
@@ -121,6 +127,20 @@ static int parse_arguments(int argc, char **argv, struct arguments *arguments) {
             break;
         case NO_SECOND:
             gate->second_look = false;
+            break;
+        case WITNESS_ONLY:
+            gate->witness_only = true;
+            gate->witness = true;
+            break;
+        case WITNESS:
+            gate->witness = true;
+            break;
+        case WITNESS_SPEC:
+            gate->witness_spec = optarg;
+            break;
+        case WITNESS_LIMIT:
+            if (!read_percent(optarg, &gate->witness_limit))
+                return complain("--witness-limit takes a percentage above 0 and below 100, such as 0.5%");
             break;
         case FORMAT:
             arguments->form = optarg;

@@ -20,7 +20,8 @@ enum arm { ARM_BASE, ARM_HEAD, ARM_AGAIN, ARMS };
 enum { SETS = 20, PROCESS_SECONDS = 600 };
 
 const struct gate_options gate_defaults = {
-    .seconds = 480, .quality_threshold = 0.001, .rules = {.threshold = 0.02, .level = 0.01, .seed = 1, .resamples = 4000}, .second_look = true};
+    .seconds = 480, .quality_threshold = 0.001, .rules = {.threshold = 0.02, .level = 0.01, .seed = 1, .resamples = 4000}, .second_look = true,
+    .witness_spec = "bench/specs/witness.ini", .witness_limit = 0.005};
 
 struct gate {
     const struct gate_options *options;
@@ -325,6 +326,7 @@ int gate_run(const struct gate_options *options, struct gate_result *result, cha
     *result = (struct gate_result){0};
     *error = '\0';
     uint64_t begun = clock_now();
+    struct gate_row **rows = NULL;
     int code = gate.rng ? 0 : -ENOMEM;
     if (!code && mkdir(options->folder, 0777) && errno != EEXIST) {
         code = -errno;
@@ -332,6 +334,8 @@ int gate_run(const struct gate_options *options, struct gate_result *result, cha
     }
     if (!code)
         gsl_rng_set(gate.rng, options->rules.seed);
+    if (!code && options->witness)
+        code = witness_available(options, error, error_size);
     // Paths of equal length: a program's environment and path shift its stack.
     static const char *const names[] = {"version-a", "version-b"};
     for (int i = 0; i < 2 && !code; i++) {
@@ -339,12 +343,15 @@ int gate_run(const struct gate_options *options, struct gate_result *result, cha
         code = gate_build(options, i ? options->head : options->base, folder, &gate.programs[i], i ? result->head_name : result->base_name,
                           sizeof result->base_name, error, error_size);
     }
-    if (!code && options->messages)
+    if (!code && options->witness)
+        code = witness_run(options, gate.programs, &result->witness, error, error_size);
+    if (code || options->witness_only)
+        goto out;
+    if (options->messages)
         fprintf(options->messages, "one run of each, for quality and to see which cells there are\n");
-    if (!code)
-        code = survey(&gate, error, error_size);
+    code = survey(&gate, error, error_size);
     gate.start = clock_now();
-    struct gate_row **rows = code ? NULL : calloc(result->row_count + 1, sizeof *rows);
+    rows = code ? NULL : calloc(result->row_count + 1, sizeof *rows);
     if (!code && !rows)
         code = -ENOMEM;
     for (size_t r = 0; rows && r < result->row_count; r++)
@@ -359,6 +366,7 @@ int gate_run(const struct gate_options *options, struct gate_result *result, cha
         code = look_again(&gate, error, error_size);
     for (size_t r = 0; r < result->row_count && !code; r++)
         result->verdicts[result->rows[r].first.verdict]++;
+out:
     result->elapsed = clock_seconds(begun, clock_now());
     progress_end(&gate.progress);
     if (code == -ENOMEM && !*error)
@@ -381,6 +389,7 @@ void gate_free(struct gate_result *result) {
         for (size_t i = 0; i < sizeof all / sizeof *all; i++)
             free(all[i]);
     }
+    witness_free(&result->witness);
     free(result->rows);
     free(result->qualities);
     free(result->broken);
@@ -390,5 +399,5 @@ void gate_free(struct gate_result *result) {
 int gate_exit_code(const struct gate_result *result) {
     if (result->verdicts[VERDICT_SLOWER] || result->worse || result->broken_count)
         return 1;
-    return result->verdicts[VERDICT_AMBIGUOUS] ? 4 : 0;
+    return result->verdicts[VERDICT_AMBIGUOUS] || result->witness.rose ? 4 : 0;
 }

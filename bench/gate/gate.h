@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "bench/gate/judge.h"
+#include "bench/gate/witness.h"
 
 struct gate_options {
     const char *base, *head; // a git revision, or a folder: of a build (DIR/build/llmsweep), or of sources. head NULL: the working tree
@@ -20,6 +21,9 @@ struct gate_options {
     double quality_threshold; // ln perplexity that is of no practical interest
     struct gate_rules rules;
     bool second_look;
+    bool witness, witness_only; // count instructions beside the pairs; instead of them
+    const char *witness_spec;
+    double witness_limit;       // more instructions by less than this share are of no interest
     FILE *messages;          // progress; NULL: none
     const volatile sig_atomic_t *interrupted;
 };
@@ -55,13 +59,14 @@ struct gate_result {
     size_t broken_count, lone;
     double elapsed, block_seconds;
     size_t verdicts[VERDICTS];
+    struct witness witness; // no rows: it was not asked
 };
 
 // 0 when it was measured, whatever the verdict; -EINTR; -EINVAL for what was given; -EIO and others for what failed while running, each with a
 // line. Free with gate_free, after an error too.
 int gate_run(const struct gate_options *options, struct gate_result *result, char *error, size_t error_size);
 void gate_free(struct gate_result *result);
-// 0 no regression; 1 slower, worse or broken; 4 nothing of that, but something ambiguous.
+// 0 no regression; 1 slower, worse or broken; 4 nothing of that, but something ambiguous, or more instructions.
 int gate_exit_code(const struct gate_result *result);
 
 // Document (text or Markdown) and JSON of the result; every pair as CSV. 0, -ENOMEM, -EIO.

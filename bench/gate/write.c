@@ -76,18 +76,22 @@ static void write_quality(const struct gate_options *options, struct document *d
     }
 }
 
-int gate_write(const struct gate_options *options, const struct gate_result *result, int form, FILE *out) {
-    static const char *const endings[] = {"no regression", "a regression", "", "", "only ambiguous figures"};
-    struct document *document = document_new();
-    if (!document)
-        return -ENOMEM;
-    document_heading(document, 2, "Gate: %s", endings[gate_exit_code(result)]);
+static const char *ending(const struct gate_options *options, const struct gate_result *result) {
+    if (options->witness_only)
+        return result->witness.rose ? "more instructions" : "no more instructions";
+    int code = gate_exit_code(result);
+    return code == 0 ? "no regression" : code == 1 ? "a regression" : result->verdicts[VERDICT_AMBIGUOUS] ? "only ambiguous figures" : "no regression, but more instructions";
+}
+
+static void write_judged(const struct gate_options *options, const struct gate_result *result, struct document *document) {
     document_paragraph(document, "%s against %s. Of %zu figures (prefill and decode of each cell) %zu are the same, %zu faster, %zu slower, %zu ambiguous; %zu cells "
                        "are broken, the quality of %zu is worse.%s",
                        result->head_name, result->base_name, result->row_count, result->verdicts[VERDICT_SAME], result->verdicts[VERDICT_FASTER],
                        result->verdicts[VERDICT_SLOWER], result->verdicts[VERDICT_AMBIGUOUS], result->broken_count, result->worse,
                        result->verdicts[VERDICT_AMBIGUOUS] ? " Ambiguous is neither passed nor failed." : "");
     write_resolution(document, result);
+    if (result->witness.rose)
+        document_paragraph(document, "%zu source files execute more instructions: see below.", result->witness.rose);
     if (result->broken_count) {
         document_heading(document, 3, "Broken");
         document_table(document, 3, (const char *[]){"cell", "status", "reason"}, 0);
@@ -101,6 +105,18 @@ int gate_write(const struct gate_options *options, const struct gate_result *res
     document_paragraph(document, "Slower or faster: the 95%% bootstrap interval of the median paired ratio excludes 1, the change is at least %.3g%% and above the A/A "
                        "floor of its figure, Wilcoxon's p adjusted by Holm is below %.2g, and a second set of pairs says the same.",
                        options->rules.threshold * 100, options->rules.level);
+}
+
+int gate_write(const struct gate_options *options, const struct gate_result *result, int form, FILE *out) {
+    struct document *document = document_new();
+    if (!document)
+        return -ENOMEM;
+    document_heading(document, 2, "Gate: %s", ending(options, result));
+    if (options->witness_only)
+        document_paragraph(document, "%s against %s, by instructions alone: neither speed nor quality was judged.", result->head_name, result->base_name);
+    else
+        write_judged(options, result, document);
+    witness_write(options, &result->witness, document);
     int code = document_write(document, form, out);
     document_free(document);
     return code;
@@ -138,6 +154,8 @@ int gate_write_json(const struct gate_options *options, const struct gate_result
     json_t *root = json_pack("{s:s, s:s, s:s, s:i, s:o, s:i, s:i, s:f, s:f, s:o, s:o, s:o}", "base", result->base_name, "head", result->head_name, "spec", options->spec,
                              "exit_code", gate_exit_code(result), "verdicts", verdicts, "blocks", (int)result->blocks, "second_blocks", (int)result->second_blocks,
                              "threshold", options->rules.threshold, "seconds", result->elapsed, "figures", rows, "quality", qualities, "broken", broken);
+    if (root && result->witness.row_count)
+        json_object_set_new(root, "witness", witness_json(&result->witness));
     int code = root && !json_dumpf(root, out, JSON_INDENT(1) | JSON_REAL_PRECISION(9)) && fputc('\n', out) != EOF ? 0 : -EIO;
     json_decref(root);
     return code;

@@ -326,7 +326,7 @@ static void test_ranks(void **state) {
     struct run run;
     if (!launcher_found("mpirun", error, sizeof error))
         skip();
-    begin(&run, "ranks", QUICK "oversubscribe = yes\ntimeout = 2s\nlayout = r2\ndoes = ok, kill, hang, refuse\n");
+    begin(&run, "ranks", QUICK "oversubscribe = yes\ntimeout = 5s\nlayout = r2\ndoes = ok, kill, hang, refuse\n");
     if (go(&run, false))
         fail_msg("%s", error);
     expect_row(&run, "ok", "ok", "");

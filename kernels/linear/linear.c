@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "kernels/linear/linear.h"
+#include "kernels/linear/tile_block.h"
 
 static size_t few_bytes(int k) {
     const size_t columns = (size_t)k;
@@ -18,7 +19,16 @@ static size_t many_bytes(int k, int m) {
            (q8_bytes > x_bytes ? q8_bytes : x_bytes);
 }
 
+static size_t block_bytes(int k, int m) {
+    // Tokens are padded to blocks; a pass of 8-bit codes has the more, of f32 the larger ones.
+    const size_t tokens = (size_t)linear_minimum((m + 47) / 48 * 48, BLOCK_Q8_PASS);
+    const size_t f32 = (size_t)linear_minimum((m + 47) / 48 * 48, BLOCK_F32_PASS) * sizeof(float);
+    return LINEAR_BAND * sizeof(struct block_part) + tokens * LINEAR_BAND * PACKED_PANEL_ROWS * sizeof(float) +
+           (tokens > f32 ? tokens : f32) * (size_t)k;
+}
+
 size_t linear_scratch_bytes(int n, int k, int m) {
     (void)n;
-    return few_bytes(k) > many_bytes(k, m) ? few_bytes(k) : many_bytes(k, m);
+    const size_t few = few_bytes(k), many = many_bytes(k, m), block = block_bytes(k, m);
+    return few > many && few > block ? few : many > block ? many : block;
 }

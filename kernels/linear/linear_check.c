@@ -8,7 +8,7 @@
 #define SCALES(q) q "g32", q "g64", q "g128", q "c"
 #define BOTH(q)   SCALES(q), q "g32a", q "g64a", q "g128a", q "ca"
 #define STORES(w) w "+s50", w "+2:4", w "+4:8", w "+b16x4"
-#define SPARSE(q) STORES(q "g32"), STORES(q "g128a"), STORES(q "c")
+#define SPARSE(q) STORES(q "g32"), STORES(q "g128a"), STORES(q "c"), STORES(q "ca")
 
 static const char *const formats[] = {"f32",          "bf16",       SCALES("q16"), BOTH("q8"),  BOTH("q6"),
                                       BOTH("q5"),     BOTH("q4"),   BOTH("q3"),    BOTH("q2"),  STORES("f32"),
@@ -29,9 +29,9 @@ const char *linear_first_format(const struct kernel *kernel) {
     return NULL;
 }
 
-// Around the edges of panels of 16 rows; columns in units of the group; 97 tokens are one more than a pass.
-static const struct { int rows, units, m; } shapes[] = {{1, 1, 9}, {15, 3, 97}, {16, 2, 64}, {17, 7, 33}, {50, 5, 17}};
-static const int tokens[] = {1, 2, 3, 5, 7, 8, 9, 17, 33, 64, 97};
+// Around the edges of panels of 16 rows; columns in units of the group; 97 and 250 tokens are more than a pass.
+static const struct { int rows, units, m; } shapes[] = {{1, 1, 9}, {15, 3, 97}, {16, 2, 64}, {17, 7, 33}, {50, 5, 17}, {35, 2, 250}};
+static const int tokens[] = {1, 2, 3, 5, 7, 8, 9, 17, 33, 64, 97, 250};
 
 static int check_format(const struct kernel *kernel, const char *word, const struct weight_format *format,
                         uint64_t seed, uint64_t offset, size_t *comparisons, char *message, size_t message_size) {

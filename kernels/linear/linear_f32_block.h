@@ -1,81 +1,101 @@
 // SPDX-License-Identifier: MIT
-// f32 activations, more than F32_DIRECT tokens, block store: a panel's present chunks are expanded once to f32, in
-// second-level cache, and all blocks of tokens run over them, skipping the absent.
+// f32 activations, more than F32_DIRECT tokens, block store: the steps of linear_block.h, which are columns here.
+#include "kernels/linear/tile_block.h"
 
-// A block against a panel in f32: expanded, or stored so. From the f32 kernel of the store.
-#define EXPANDED_NAME(store) F32_SUFFIX(linear_f32_expanded_##store)
-void EXPANDED_NAME(block)(const struct linear_block *block, const float *panel);
+enum { BLOCK_PASS = BLOCK_F32_PASS, BLOCK_TILES = BLOCK_PART_STEPS / TILE_COLUMNS };
+#define BLOCK_WALK F32_SUFFIX(linear_f32_block)
+
+static inline const uint8_t *block_x(const struct linear_call *call) { return (const uint8_t *)call->x; }
+static inline size_t block_x_stride(const struct linear_call *call) { return call->x_stride * sizeof(float); }
+static inline int block_words(const struct linear_call *call) { return call->weights->columns; }
+static inline vint word_packed(vint words) { return words; }
+static inline vfloat block_x_scales(const struct linear_call *call, int token, int tokens) {
+    (void)call;
+    (void)token;
+    (void)tokens;
+    return vfloat_zero();
+}
+#include "kernels/linear/linear_block.h"
+
+static void block_expand(struct source *source, const struct linear_block *block, int tile, int tiles,
+                         struct block_part *part) {
+    const int per_group = block->weights->tiles_per_group;
+    uint32_t *offset = part->offsets;
+    float *out = (float *)(void *)part->expanded;
+    part->words = IN_PLACE ? source->values : part->expanded;
+    part->kind = QUANTIZED ? BLOCK_SCALE : BLOCK_ADD;
+    part->has_zeros = false;
+    part->groups = tiles;
+    for (int t = 0; t < tiles; t++) {
+        const int group = (tile + t) / per_group;
+        if (t == 0 || (tile + t) % per_group == 0)
+            source_group(source, block, group);
+        for (int v = 0; QUANTIZED && v < VECTORS; v++)
+            vfloat_store(part->scales + PACKED_PANEL_ROWS * t + LANES * v, read_scales(block, group, v), LANES);
+        (void)NEXT_FLOATS(source, out);
+        part->counts[t] = CHUNK_COLUMNS * __builtin_popcount(source->present);
+        out += PACKED_PANEL_ROWS * part->counts[t];
+        for (uint32_t present = source->present; present != 0; present &= present - 1) {
+            const uint32_t column = (uint32_t)(TILE_COLUMNS * t + CHUNK_COLUMNS * __builtin_ctz(present));
+            for (uint32_t i = 0; i < CHUNK_COLUMNS; i++)
+                *offset++ = (uint32_t)sizeof(float) * BLOCK_LANES * (column + i);
+        }
+    }
+}
+
+static vfloat block_result(vfloat total, const struct block_part *part, int row, vfloat x_scales) {
+    (void)part;
+    (void)row;
+    (void)x_scales;
+    return total;
+}
 
 #if IN_PLACE
-#define EXPANDED_CASE(w)                                                                                               \
-    case w:                                                                                                            \
-        if (quantized)                                                                                                 \
-            tokens_body(w, true, true, block, panel);                                                                  \
-        else                                                                                                           \
-            tokens_body(w, false, true, block, panel);                                                                 \
+#define BLOCK_ROWS(kind, vectors) F32_BLOCK_ROWS(vectors)
+typedef vfloat vsum;
+static inline vsum word_load(const uint8_t *at) { return vfloat_load((const float *)(const void *)at); }
+static inline vsum word_broadcast(const uint8_t *at) { return vfloat_broadcast((const float *)(const void *)at); }
+static inline vfloat word_float(vsum sum) { return sum; }
+static inline vfloat word_bits(vsum sum) { return sum; }
+static inline vsum word_multiply(vsum sum, vsum x, vsum word, int bits) {
+    (void)bits;
+    return vfloat_fma(x, word, sum);
+}
+static inline vsum word_start(const struct block_part *part, int at) {
+    (void)part;
+    (void)at;
+    return vfloat_zero();
+}
+// Of integers only.
+static inline vsum word_kept(vsum sum, vfloat total) {
+    (void)total;
+    return sum;
+}
+static inline vsum word_correct(vsum sum, const struct block_part *part, int at, vsum x_sum) {
+    (void)part;
+    (void)at;
+    (void)x_sum;
+    return sum;
+}
+static inline void word_sums(int vectors, const struct block_part *part, const uint8_t *x,
+                             vsum sums[][BLOCK_VECTORS]) {
+    (void)vectors;
+    (void)part;
+    (void)x;
+    (void)sums;
+}
+#include "kernels/linear/block_walk.h"
+
+void BLOCK_WALK(const struct block_part *part, int vectors, const uint8_t *x, float *totals) {
+    switch (2 * vectors + (part->kind == BLOCK_SCALE)) {
+#define WALK_CASE(v)                                                                                                   \
+    case 2 * v:                                                                                                        \
+        walk_panel(BLOCK_ADD, false, 32, v, part, x, totals);                                                          \
+        break;                                                                                                         \
+    case 2 * v + 1:                                                                                                    \
+        walk_panel(BLOCK_SCALE, false, 32, v, part, x, totals);                                                        \
         break;
-static inline void expanded(const struct linear_block *block, const float *panel) {
-    const bool quantized = block->weights->format.type == WEIGHT_QUANTIZED;
-    switch (block->width) { F32_WIDTHS(EXPANDED_CASE) }
+        WALK_CASE(1) WALK_CASE(2) WALK_CASE(3)
+    }
 }
 #endif
-
-static void from_expanded(const struct linear_block *block, const float *panel) {
-    EXPANDED_NAME(block)(block, panel);
-}
-
-static void expand(const struct linear_block *block, float *panel) {
-    struct source source = source_open(block, NULL);
-    for (int group = 0; group < block->weights->groups; group++) {
-        source_group(&source, block, group);
-        for (int t = 0; t < block->weights->tiles_per_group; t++) {
-            (void)NEXT_FLOATS(&source, panel);
-            panel += __builtin_popcount(source.present) * CHUNK_CODES;
-        }
-    }
-}
-
-static int compiled_width(int tokens) {
-#define WIDTH_AT_LEAST(w)                                                                                              \
-    if (tokens <= w)                                                                                                   \
-        return w;
-    F32_WIDTHS(WIDTH_AT_LEAST)
-    return F32_BLOCK;
-}
-
-// Tokens [token0, token0 + tokens), tokens ≤ LINEAR_PASS.
-static void run_pass(const struct linear_call *call, int token0, int tokens) {
-    const struct packed_matrix *weights = call->weights;
-    const struct linear_scratch scratch = linear_scratch(call);
-    const int count = (tokens + F32_BLOCK - 1) / F32_BLOCK;
-    struct linear_block blocks[LINEAR_PASS / F32_BLOCK];
-    for (int b = 0; b < count; b++) {
-        const int first = b * F32_BLOCK, here = linear_minimum(tokens - first, F32_BLOCK);
-        const float *x = call->x + (size_t)(token0 + first) * call->x_stride;
-        float *interleaved = scratch.x + (size_t)first * (size_t)weights->columns;
-        const int width = compiled_width(here);
-        if (width > 1)
-            interleave(interleaved, x, call->x_stride, here, width, weights->columns);
-        blocks[b] = (struct linear_block){.weights = weights,
-                                          .width = width,
-                                          .x = width > 1 ? interleaved : x,
-                                          .y_stride = call->y_stride,
-                                          .tokens = here};
-    }
-    for (int panel = linear_panel_begin(call); panel < linear_panel_end(call); panel++) {
-        for (int b = 0; b < count; b++) {
-            struct linear_block *block = &blocks[b];
-            block->panel = packed_panel(weights, panel);
-            block->rows = linear_panel_rows(call, panel);
-            block->y = call->y + (size_t)(token0 + b * F32_BLOCK) * call->y_stride + (size_t)panel * PACKED_PANEL_ROWS;
-            if (!IN_PLACE && b == 0)
-                expand(block, (float *)(void *)scratch.panel);
-            from_expanded(block, IN_PLACE ? NULL : (const float *)(const void *)scratch.panel);
-        }
-    }
-}
-
-static void many_linear(const struct linear_call *call) {
-    for (int token0 = 0; token0 < call->m; token0 += LINEAR_PASS)
-        run_pass(call, token0, linear_minimum(call->m - token0, LINEAR_PASS));
-}

@@ -9,10 +9,6 @@
 #define MANY_TOKENS                 "kernels/linear/linear_f32_block.h"
 #include "kernels/linear/linear_f32_simd.h"
 
-void linear_f32_expanded_block_avx2(const struct linear_block *block, const float *panel) {
-    expanded(block, panel);
-}
-
 LINEAR_F32_KERNEL(linear_f32_f32block_avx2, ISA_AVX2,
                   "f32: chunks of 16 rows × 4 columns; skips the absent; bound by reading weights at few tokens, by "
                   "multiply-adds at many");

@@ -10,7 +10,7 @@ static inline __attribute__((always_inline)) void multiply_chunk(int width, cons
 #pragma GCC unroll 2
         for (int v = 0; v < VECTORS; v++)
             w[v] = vfloat_load(weights + PACKED_PANEL_ROWS * column + LANES * v);
-#pragma GCC unroll 12
+#pragma GCC unroll 8
         for (int i = 0; i < width; i++) {
             const vfloat token = vfloat_broadcast(x + column * width + i);
 #pragma GCC unroll 2
@@ -43,15 +43,13 @@ static inline __attribute__((always_inline)) vfloat read_scales(const struct lin
     return vfloat_halves(block->panel.scales + sizeof(uint16_t) * (size_t)at);
 }
 
-// `width` tokens, `quantized` and `in_f32`, constants. in_f32: the panel's present chunks are `expanded` to f32 (linear_f32_block.h), or are
-// stored so; otherwise they are read as they are stored.
-static inline __attribute__((always_inline)) void tokens_body(int width, bool quantized, bool in_f32,
-                                                              const struct linear_block *block, const float *expanded) {
-    struct source source = source_open(block, expanded);
+// `width` tokens, a constant.
+static inline __attribute__((always_inline)) void tokens_body(int width, const struct linear_block *block) {
+    struct source source = source_open(block, NULL);
     const float *x = (const float *)block->x;
     _Alignas(64) float buffer[TILE_CODES];
-    vfloat total[F32_BLOCK][VECTORS];
-#pragma GCC unroll 12
+    vfloat total[F32_DIRECT][VECTORS];
+#pragma GCC unroll 8
     for (int i = 0; i < width; i++) {
 #pragma GCC unroll 2
         for (int v = 0; v < VECTORS; v++)
@@ -60,9 +58,9 @@ static inline __attribute__((always_inline)) void tokens_body(int width, bool qu
     for (int group = 0; group < block->weights->groups; group++) {
         source_group(&source, block, group);
         for (int t = 0; t < block->weights->tiles_per_group; t++, x += TILE_COLUMNS * width) {
-            const float *weights = in_f32 ? next_f32_blocks(&source, buffer) : NEXT_FLOATS(&source, buffer);
-            vfloat part[F32_BLOCK][VECTORS];
-#pragma GCC unroll 12
+            const float *weights = NEXT_FLOATS(&source, buffer);
+            vfloat part[F32_DIRECT][VECTORS];
+#pragma GCC unroll 8
             for (int i = 0; i < width; i++) {
 #pragma GCC unroll 2
                 for (int v = 0; v < VECTORS; v++)
@@ -71,15 +69,15 @@ static inline __attribute__((always_inline)) void tokens_body(int width, bool qu
             multiply_tile(width, &source, weights, x, part);
 #pragma GCC unroll 2
             for (int v = 0; v < VECTORS; v++) {
-                const vfloat scale = quantized ? read_scales(block, group, v) : vfloat_zero();
-#pragma GCC unroll 12
+                const vfloat scale = QUANTIZED ? read_scales(block, group, v) : vfloat_zero();
+#pragma GCC unroll 8
                 for (int i = 0; i < width; i++)
                     total[i][v] =
-                        quantized ? vfloat_fma(scale, part[i][v], total[i][v]) : vfloat_add(total[i][v], part[i][v]);
+                        QUANTIZED ? vfloat_fma(scale, part[i][v], total[i][v]) : vfloat_add(total[i][v], part[i][v]);
             }
         }
     }
-#pragma GCC unroll 12
+#pragma GCC unroll 8
     for (int i = 0; i < width; i++) {
         if (i >= block->tokens)
             break;
@@ -118,7 +116,7 @@ static void few_linear(const struct linear_call *call) {
         block.y = call->y + (size_t)panel * PACKED_PANEL_ROWS;
 #define FEW_CASE(w)                                                                                                    \
     case w:                                                                                                            \
-        tokens_body(w, QUANTIZED, false, &block, NULL);                                                                \
+        tokens_body(w, &block);                                                                \
         break;
         switch (width) { F32_FEW_WIDTHS(FEW_CASE) }
     }

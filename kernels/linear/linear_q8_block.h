@@ -1,181 +1,140 @@
 // SPDX-License-Identifier: MIT
-// 8-bit activations, more than Q8_DIRECT tokens, block store: a panel's present chunks are expanded once to bytes, in
-// second-level cache, and all blocks of tokens run over them, skipping the absent. The sums of activations that the
-// offset of codes needs are made beside the products, since they differ from panel to panel.
+// 8-bit activations, more than Q8_DIRECT tokens, block store: the steps of linear_block.h, which are chunks here.
+//
+// Weights are signed here, as codes less the zero code where that fits in 8 bits, and activations unsigned, x + 128:
+// what that adds to a sum, 128·Σw, is known when a panel is expanded. The other way round it would be 128·Σx of the
+// chunks that are present, which differs from panel to panel and would cost as much as the products.
+#include "kernels/linear/tile_block.h"
 
-// The sums of one group.
-struct many_group_sums {
-    vint part[Q8_BLOCK][VECTORS][4];
-    vint ones[Q8_BLOCK]; // block store: Σx of the chunks that are present
-};
+enum { BLOCK_PASS = BLOCK_Q8_PASS, BLOCK_TILES = BLOCK_PART_STEPS / TILE_CHUNKS };
+#define BLOCK_WALK Q8_SUFFIX(linear_q8_block)
 
-static inline __attribute__((always_inline)) void many_multiply_chunk(int width, int bits, int part,
-                                                                      const uint8_t *codes, const int32_t *x,
-                                                                      struct many_group_sums *sums) {
-    vint w[VECTORS];
+static inline const uint8_t *block_x(const struct linear_call *call) { return (const uint8_t *)call->x_codes->codes; }
+static inline size_t block_x_stride(const struct linear_call *call) { return (size_t)call->x_codes->columns; }
+static inline int block_words(const struct linear_call *call) { return call->weights->columns / CHUNK_COLUMNS; }
+static inline vint word_packed(vint words) { return Q8_X_OFFSET(BITS) != 0 ? vint_flip_signs(words) : words; }
+static inline vfloat block_x_scales(const struct linear_call *call, int token, int tokens) {
+    float scales[LANES] = {0};
+    memcpy(scales, call->x_codes->scales + token, (size_t)tokens * sizeof(float));
+    return vfloat_load(scales);
+}
+#include "kernels/linear/linear_block.h"
+
+// A group's tiles [from, to) of those that the part has.
+static void block_expand_group(struct source *source, int from, int to, uint32_t *offset, uint8_t *out,
+                               const vint less[VECTORS], int32_t *starts) {
+    vint sums[VECTORS];
 #pragma GCC unroll 2
     for (int v = 0; v < VECTORS; v++)
-        w[v] = vint_load(codes + CHUNK_COLUMNS * LANES * v);
-#pragma GCC unroll 12
-    for (int i = 0; i < width; i++) {
-        const vint token = vint_broadcast(x + i);
+        sums[v] = vint_zero();
+    for (int tile = from; tile < to; tile++) {
+        uint8_t buffer[TILE_CODES];
+        const uint8_t *codes = NEXT_CODES(source, buffer);
+        for (uint32_t present = source->present; present != 0; present &= present - 1) {
 #pragma GCC unroll 2
-        for (int v = 0; v < VECTORS; v++)
-            sums->part[i][v][part] = vint_dot(sums->part[i][v][part], w[v], token, bits);
-        sums->ones[i] = vint_dot_ones(sums->ones[i], token);
-    }
-}
-
-static inline __attribute__((always_inline)) void many_multiply_tile(int width, int bits, const struct source *source,
-                                                                     const uint8_t *codes, const int32_t *x,
-                                                                     struct many_group_sums *sums) {
-    for (uint32_t present = source->present; present != 0; present &= present - 1) {
-        many_multiply_chunk(width, bits, 0, codes, x + __builtin_ctz(present) * width, sums);
-        codes += CHUNK_CODES;
-    }
-}
-
-static inline __attribute__((always_inline)) void many_group_begin(int width, struct many_group_sums *sums) {
-#pragma GCC unroll 12
-    for (int i = 0; i < width; i++) {
-#pragma GCC unroll 2
-        for (int v = 0; v < VECTORS; v++) {
-            for (int part = 0; part < DOT_PARTS(width); part++)
-                sums->part[i][v][part] = vint_zero();
-        }
-        sums->ones[i] = vint_zero();
-    }
-}
-
-// `width` tokens and `bits`, constants. The panel is `expanded` to bytes, or is stored so.
-static inline __attribute__((always_inline)) void many_block_body(int width, int bits, const struct linear_block *block,
-                                                                  const uint8_t *expanded) {
-    struct source source = source_open(block, expanded);
-    const int32_t *x = (const int32_t *)block->x;
-    _Alignas(64) uint8_t buffer[TILE_CODES];
-    vfloat total[Q8_BLOCK][VECTORS];
-#pragma GCC unroll 12
-    for (int i = 0; i < width; i++) {
-#pragma GCC unroll 2
-        for (int v = 0; v < VECTORS; v++)
-            total[i][v] = vfloat_zero();
-    }
-    for (int group = 0; group < block->weights->groups; group++) {
-        struct many_group_sums sums;
-        vint zeros[VECTORS];
-        many_group_begin(width, &sums);
-        source_group(&source, block, group);
-#pragma GCC unroll 2
-        for (int v = 0; v < VECTORS; v++)
-            zeros[v] = vint_negated_zeros(source.zeros + LANES * v, bits);
-        for (int t = 0; t < block->weights->tiles_per_group; t++, x += TILE_CHUNKS * width) {
-            const uint8_t *codes = next_blocks(&source, 8, buffer);
-            many_multiply_tile(width, bits, &source, codes, x, &sums);
-        }
-#pragma GCC unroll 2
-        for (int v = 0; v < VECTORS; v++) {
-            const vfloat scale = vfloat_halves(block->panel.scales + 2 * (group * PACKED_PANEL_ROWS + LANES * v));
-#pragma GCC unroll 12
-            for (int i = 0; i < width; i++) {
-                vint sum = sums.part[i][v][0];
-                for (int part = 1; part < DOT_PARTS(width); part++)
-                    sum = vint_add(sum, sums.part[i][v][part]);
-                sum = vint_add(sum, vint_mul(zeros[v], sums.ones[i]));
-                total[i][v] = vfloat_fma(vint_float(sum), scale, total[i][v]);
+            for (int v = 0; v < VECTORS; v++) {
+                const vint words = vint_subtract_bytes(vint_load(codes + CHUNK_COLUMNS * LANES * v), less[v]);
+                vint_store(out + CHUNK_COLUMNS * LANES * v, words);
+                if (Q8_X_OFFSET(BITS) != 0)
+                    sums[v] = vint_add(sums[v], vint_weigh(words, Q8_X_OFFSET(BITS)));
             }
+            codes += CHUNK_CODES;
+            out += CHUNK_CODES;
+            *offset++ = (uint32_t)sizeof(float) * BLOCK_LANES * (uint32_t)(TILE_CHUNKS * tile + __builtin_ctz(present));
         }
     }
-#pragma GCC unroll 12
-    for (int i = 0; i < width; i++) {
-        if (i >= block->tokens)
-            break;
-        const vfloat scale = vfloat_broadcast(block->scales + i);
 #pragma GCC unroll 2
-        for (int v = 0; v < VECTORS; v++) {
-            if (block->rows > LANES * v)
-                vfloat_store(block->y + (size_t)i * block->y_stride + LANES * v, vfloat_mul(scale, total[i][v]),
-                             block->rows - LANES * v);
+    for (int v = 0; v < VECTORS; v++)
+        vint_store(starts + LANES * v, vint_subtract(vint_zero(), sums[v]));
+}
+
+static void block_expand(struct source *source, const struct linear_block *block, int tile, int tiles,
+                         struct block_part *part) {
+    const struct packed_matrix *weights = block->weights;
+    const int per_group = weights->groups == 1 ? tiles : weights->tiles_per_group;
+    uint32_t *offset = part->offsets;
+    part->words = part->expanded;
+    part->kind = weights->groups == 1 ? BLOCK_KEEP : BLOCK_SCALE;
+    part->has_zeros = BITS == 8 && weights->format.asymmetric;
+    part->bits = BITS;
+    part->groups = tiles / per_group;
+    for (int g = 0; g < part->groups; g++) {
+        const int group = weights->groups == 1 ? 0 : tile / per_group + g;
+        vint less[VECTORS];
+        source_group(source, block, group);
+        if (BITS == 8) {
+            for (int v = 0; v < VECTORS; v++)
+                less[v] = vint_bytes(128);
+        } else {
+            zero_codes(source->zeros, less);
         }
+        for (int row = 0; part->has_zeros && row < PACKED_PANEL_ROWS; row++)
+            part->zeros[PACKED_PANEL_ROWS * g + row] = 128 - source->zeros[row];
+        for (int v = 0; v < VECTORS; v++)
+            vfloat_store(part->scales + PACKED_PANEL_ROWS * g + LANES * v,
+                         vfloat_halves(block->panel.scales + sizeof(uint16_t) *
+                                                                 (size_t)(PACKED_PANEL_ROWS * group + LANES * v)),
+                         LANES);
+        const size_t steps = (size_t)(offset - part->offsets);
+        block_expand_group(source, g * per_group, (g + 1) * per_group, offset, part->expanded + CHUNK_CODES * steps,
+                           less, part->starts + PACKED_PANEL_ROWS * g);
+        part->counts[g] = 0;
+        for (int t = g * per_group; t < (g + 1) * per_group; t++)
+            part->counts[g] += __builtin_popcount(block->panel.masks[tile + t]);
+        offset += part->counts[g];
     }
 }
 
-// A block against a panel of bytes: expanded, or stored so. From the 8-bit kernel of the store.
-#define EXPANDED_NAME(store) Q8_SUFFIX(linear_q8_expanded_##store)
-void EXPANDED_NAME(block)(const struct linear_block *block, const uint8_t *panel);
+static vfloat block_result(vfloat total, const struct block_part *part, int row, vfloat x_scales) {
+    if (part->kind == BLOCK_KEEP)
+        total = vfloat_fma(vint_float(vint_of(total)), vfloat_broadcast(part->scales + row), vfloat_zero());
+    return vfloat_mul(x_scales, total);
+}
 
 #if IN_PLACE
+#define BLOCK_ROWS(kind, vectors) Q8_BLOCK_ROWS(kind, vectors)
+typedef vint vsum;
+static inline vsum word_load(const uint8_t *at) { return vint_load(at); }
+static inline vsum word_broadcast(const uint8_t *at) { return vint_broadcast((const int32_t *)(const void *)at); }
+static inline vfloat word_float(vsum sum) { return vint_float(sum); }
+static inline vfloat word_bits(vsum sum) { return vfloat_of(sum); }
+static inline vsum word_multiply(vsum sum, vsum x, vsum word, int bits) { return vint_dot_signed(sum, x, word, bits); }
+static inline vsum word_start(const struct block_part *part, int at) { return vint_broadcast(part->starts + at); }
+static inline vsum word_kept(vsum sum, vfloat total) { return vint_add(sum, vint_of(total)); }
+static inline vsum word_correct(vsum sum, const struct block_part *part, int at, vsum x_sum) {
+    return vint_add(sum, vint_mul(vint_broadcast(part->zeros + at), x_sum));
+}
+// Of each group: the sums of the activations that its steps are multiplied with.
+static inline void word_sums(int vectors, const struct block_part *part, const uint8_t *x,
+                             vsum sums[][BLOCK_VECTORS]) {
+    const uint32_t *offset = part->offsets;
+    for (int group = 0; group < part->groups; group++) {
+        const int32_t offsets = -CHUNK_COLUMNS * Q8_X_OFFSET(8) * part->counts[group];
+        for (int v = 0; v < vectors; v++)
+            sums[group][v] = vint_broadcast(&offsets);
+        for (int i = part->counts[group]; i > 0; i--, offset++) {
+            for (int v = 0; v < vectors; v++)
+                sums[group][v] = vint_dot_signed(
+                    sums[group][v], vint_load(x + *offset + (size_t)v * sizeof(vint)),
+                    vint_bytes(1), 8);
+        }
+    }
+}
+#include "kernels/linear/block_walk.h"
+
 // Codes of at most 6 bits are cheaper to multiply where there is no instruction for all 8.
-#define EXPANDED_CASE(w)                                                                                               \
-    case w:                                                                                                            \
-        if (block->weights->format.bits == 8 || ALL_BYTES_ALIKE)                                                       \
-            many_block_body(w, 8, block, panel);                                                                       \
-        else                                                                                                           \
-            many_block_body(w, 6, block, panel);                                                                       \
+void BLOCK_WALK(const struct block_part *part, int vectors, const uint8_t *x, float *totals) {
+#define WALK(bits, v, zeros, keep)                                                                                     \
+    case 8 * v + 2 * zeros + keep:                                                                                     \
+        walk_panel(keep ? BLOCK_KEEP : BLOCK_SCALE, zeros, bits, v, part, x, totals);                                  \
         break;
-static inline void expanded(const struct linear_block *block, const uint8_t *panel) {
-    switch (block->width) { Q8_WIDTHS(EXPANDED_CASE) }
+#define WALK_6(v) WALK(6, v, 0, 0) WALK(6, v, 0, 1)
+#define WALK_8(v) WALK(8, v, 0, 0) WALK(8, v, 0, 1) WALK(8, v, 1, 0) WALK(8, v, 1, 1)
+    const int which = 8 * vectors + 2 * part->has_zeros + (part->kind == BLOCK_KEEP);
+    if (part->bits < 8 && !ALL_BYTES_ALIKE) {
+        switch (which) { WALK_6(1) WALK_6(2) WALK_6(3) }
+    } else {
+        switch (which) { WALK_8(1) WALK_8(2) WALK_8(3) }
+    }
 }
 #endif
-
-static void from_expanded(const struct linear_block *block, const uint8_t *panel) {
-    EXPANDED_NAME(block)(block, panel);
-}
-
-static void expand(const struct linear_block *block, uint8_t *panel) {
-    struct source source = source_open(block, NULL);
-    for (int group = 0; group < block->weights->groups; group++) {
-        source_group(&source, block, group);
-        for (int t = 0; t < block->weights->tiles_per_group; t++) {
-            (void)NEXT_CODES(&source, panel);
-            panel += __builtin_popcount(source.present) * CHUNK_CODES;
-        }
-    }
-}
-
-static int compiled_width(int tokens) {
-#define WIDTH_AT_LEAST(w)                                                                                              \
-    if (tokens <= w)                                                                                                   \
-        return w;
-    Q8_WIDTHS(WIDTH_AT_LEAST)
-    return Q8_BLOCK;
-}
-
-// Tokens [token0, token0 + tokens), tokens ≤ LINEAR_PASS.
-static void run_pass(const struct linear_call *call, int token0, int tokens) {
-    const struct packed_matrix *weights = call->weights;
-    const struct quantized_rows *x = call->x_codes;
-    const struct linear_scratch scratch = linear_scratch(call);
-    const size_t words = (size_t)(weights->tiles * TILE_CHUNKS);
-    const int count = (tokens + Q8_BLOCK - 1) / Q8_BLOCK;
-    struct linear_block blocks[LINEAR_PASS / Q8_BLOCK];
-    for (int b = 0; b < count; b++) {
-        const int first = b * Q8_BLOCK, here = linear_minimum(tokens - first, Q8_BLOCK);
-        const int8_t *codes = x->codes + (size_t)(token0 + first) * (size_t)x->columns;
-        int32_t *interleaved = (int32_t *)(void *)scratch.x + (size_t)first * words;
-        const int width = compiled_width(here);
-        if (width > 1)
-            interleave(interleaved, codes, words, here, width, (int)words);
-        blocks[b] = (struct linear_block){.weights = weights,
-                                          .width = width,
-                                          .x = width > 1 ? (const void *)interleaved : codes,
-                                          .scales = x->scales + token0 + first,
-                                          .y_stride = call->y_stride,
-                                          .tokens = here};
-    }
-    for (int panel = linear_panel_begin(call); panel < linear_panel_end(call); panel++) {
-        for (int b = 0; b < count; b++) {
-            struct linear_block *block = &blocks[b];
-            block->panel = packed_panel(weights, panel);
-            block->rows = linear_panel_rows(call, panel);
-            block->y = call->y + (size_t)(token0 + b * Q8_BLOCK) * call->y_stride + (size_t)panel * PACKED_PANEL_ROWS;
-            if (!IN_PLACE && b == 0)
-                expand(block, scratch.panel);
-            from_expanded(block, IN_PLACE ? NULL : scratch.panel);
-        }
-    }
-}
-
-static void many_linear(const struct linear_call *call) {
-    for (int token0 = 0; token0 < call->m; token0 += LINEAR_PASS)
-        run_pass(call, token0, linear_minimum(call->m - token0, LINEAR_PASS));
-}

@@ -8,10 +8,6 @@
 #define MANY_TOKENS                "kernels/linear/linear_q8_block.h"
 #include "kernels/linear/linear_q8_simd.h"
 
-void linear_q8_expanded_block_avx512vnni(const struct linear_block *block, const uint8_t *panel) {
-    expanded(block, panel);
-}
-
 LINEAR_Q8_KERNEL(linear_q8_q8block_avx512vnni, ISA_AVX512VNNI,
                  "q8: chunks of 16 rows × 4 columns; skips the absent; bound by reading weights at few tokens, by "
                  "integer dot products at many");

@@ -8,19 +8,20 @@
 #include <immintrin.h>
 
 enum { LANES = 8, VECTORS = 2 };
-// Of 16 registers, 2 × width are sums.
-#define F32_WIDTHS(_) _(1) _(2) _(4) _(6)
-#define Q8_WIDTHS(_)  _(1) _(2) _(4)
-// The widths of up to F32_DIRECT and Q8_DIRECT tokens.
-#define F32_FEW_WIDTHS(_) F32_WIDTHS(_)
-#define Q8_FEW_WIDTHS(_)  Q8_WIDTHS(_)
-enum { F32_BLOCK = 6, Q8_BLOCK = 4, F32_DIRECT = 6, Q8_DIRECT = 4, ALL_BYTES_ALIKE = 0 };
+// The widths of up to F32_DIRECT and Q8_DIRECT tokens: of 16 registers, 2 × width are sums.
+#define F32_FEW_WIDTHS(_) _(1) _(2) _(4) _(6)
+#define Q8_FEW_WIDTHS(_)  _(1) _(2) _(4)
+enum { F32_DIRECT = 6, Q8_DIRECT = 4, ALL_BYTES_ALIKE = 0 };
 // What a symbol shared by the kernels of this instruction set ends in.
 #define F32_SUFFIX(name) name##_avx2
 #define Q8_SUFFIX(name)  name##_avx2
 
 // What many tokens are computed with, see linear_f32_many.h.
 enum { F32_STRIP_PANELS = 1, F32_HEIGHT = 6, F32_SPARE = 0 };
+
+// Rows that the block store computes at once.
+#define F32_BLOCK_ROWS(vectors)      ((vectors) == 1 ? 8 : 4)
+#define Q8_BLOCK_ROWS(kind, vectors) ((vectors) == 3 ? 2 : 4)
 
 typedef __m256 vfloat;
 typedef __m256i vint;
@@ -48,6 +49,29 @@ static inline vint vint_load(const uint8_t *at) { return _mm256_loadu_si256((con
 static inline void vint_store(void *at, vint v) { _mm256_storeu_si256(at, v); }
 static inline vint vint_or(vint a, vint b) { return _mm256_or_si256(a, b); }
 static inline vint vint_broadcast(const int32_t *at) { return _mm256_set1_epi32(*at); }
+
+static inline vint vint_of(vfloat v) { return _mm256_castps_si256(v); }
+static inline vfloat vfloat_of(vint v) { return _mm256_castsi256_ps(v); }
+
+// 8 × 8 words.
+static inline void vint_transpose(vint m[LANES]) {
+    vint pairs[LANES];
+#pragma GCC unroll 8
+    for (int i = 0; i < LANES; i++) // of two rows, words of the same half of 128 bits
+        pairs[i] = i % 2 ? _mm256_unpackhi_epi32(m[i - 1], m[i]) : _mm256_unpacklo_epi32(m[i], m[i + 1]);
+#pragma GCC unroll 8
+    for (int i = 0; i < LANES; i++) { // of four: row 4·(i/4) … + 3, column i % 4 of each 128 bits
+        const int at = i / 4 * 4 + i % 4 / 2;
+        m[i] = i % 2 ? _mm256_unpackhi_epi64(pairs[at], pairs[at + 2]) : _mm256_unpacklo_epi64(pairs[at], pairs[at + 2]);
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < LANES; i++)
+        pairs[i] = i / 4 ? _mm256_permute2x128_si256(m[i % 4], m[i % 4 + 4], 0x31)
+                         : _mm256_permute2x128_si256(m[i], m[i + 4], 0x20);
+#pragma GCC unroll 8
+    for (int i = 0; i < LANES; i++)
+        m[i] = pairs[i];
+}
 
 static inline uint64_t load_word(const uint8_t *at) {
     uint64_t word;
@@ -235,11 +259,24 @@ static inline vint vint_dot(vint sum, vint codes, vint x, int bits) {
         sum, vint_sum_pairs(_mm256_maddubs_epi16(_mm256_abs_epi8(centred), _mm256_sign_epi8(x, centred))));
 }
 
-// sum + Σ of four activations
-static inline vint vint_dot_ones(vint sum, vint x) {
-    return _mm256_add_epi32(sum, vint_sum_pairs(_mm256_maddubs_epi16(_mm256_set1_epi8(1), x)));
+// Of the block store, whose weights are signed: what is added to activations, so that they are not. |x + 128| ≤ 255 times
+// codes of up to 6 bits stays below what 16 bits hold, as above.
+#define Q8_X_OFFSET(bits) ((bits) == 8 ? 0 : 128)
+static inline vint vint_bytes(int byte) { return _mm256_set1_epi8((char)byte); }
+static inline vint vint_subtract(vint a, vint b) { return _mm256_sub_epi32(a, b); }
+static inline vint vint_subtract_bytes(vint a, vint b) { return _mm256_sub_epi8(a, b); }
+static inline vint vint_flip_signs(vint bytes) { return _mm256_xor_si256(bytes, vint_bytes(128)); }
+// `factor`·Σ of four signed codes of up to 6 bits
+static inline vint vint_weigh(vint codes, int factor) {
+    return vint_sum_pairs(_mm256_maddubs_epi16(vint_bytes(factor), codes));
 }
-
+// sum + Σ of four activations × four signed codes
+static inline vint vint_dot_signed(vint sum, vint x, vint codes, int bits) {
+    if (bits < 8)
+        return _mm256_add_epi32(sum, vint_sum_pairs(_mm256_maddubs_epi16(x, codes)));
+    return _mm256_add_epi32(
+        sum, vint_sum_pairs(_mm256_maddubs_epi16(_mm256_abs_epi8(codes), _mm256_sign_epi8(x, codes))));
+}
 // sum + zeros·sums, |zeros| ≤ 255 and sums of 32 activations: both fit in 16 bits.
 static inline vint vint_correct(vint sum, vint zeros, vint sums) {
     return _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_and_si256(zeros, _mm256_set1_epi32(0xffff)), sums));

@@ -8,18 +8,20 @@
 #include <immintrin.h>
 
 enum { LANES = 16, VECTORS = 1 };
-#define F32_WIDTHS(_) _(1) _(2) _(4) _(8) _(12)
-#define Q8_WIDTHS(_)  F32_WIDTHS(_)
 // The widths of up to F32_DIRECT and Q8_DIRECT tokens.
 #define F32_FEW_WIDTHS(_) _(1) _(2) _(4) _(8)
 #define Q8_FEW_WIDTHS(_)  F32_FEW_WIDTHS(_)
-enum { F32_BLOCK = 12, Q8_BLOCK = 12, F32_DIRECT = 8, Q8_DIRECT = 8, ALL_BYTES_ALIKE = 1 };
+enum { F32_DIRECT = 8, Q8_DIRECT = 8, ALL_BYTES_ALIKE = 1 };
 // What a symbol shared by the kernels of this instruction set ends in.
 #define F32_SUFFIX(name) name##_avx512
 #define Q8_SUFFIX(name)  name##_avx512vnni
 
 // What many tokens are computed with, see linear_f32_many.h. Tiles have 6 to 11 tokens.
 enum { F32_STRIP_PANELS = 2, F32_HEIGHT = 9, F32_SPARE = 2 };
+
+// Rows that the block store computes at once.
+#define F32_BLOCK_ROWS(vectors)      8
+#define Q8_BLOCK_ROWS(kind, vectors) ((kind) == BLOCK_KEEP && (vectors) == 1 ? 16 : 8)
 
 typedef __m512 vfloat;
 typedef __m512i vint;
@@ -45,6 +47,32 @@ static inline vint vint_load(const uint8_t *at) { return _mm512_loadu_si512(at);
 static inline void vint_store(void *at, vint v) { _mm512_storeu_si512(at, v); }
 static inline vint vint_or(vint a, vint b) { return _mm512_or_si512(a, b); }
 static inline vint vint_broadcast(const int32_t *at) { return _mm512_set1_epi32(*at); }
+
+static inline vint vint_of(vfloat v) { return _mm512_castps_si512(v); }
+static inline vfloat vfloat_of(vint v) { return _mm512_castsi512_ps(v); }
+
+// 16 × 16 words.
+static inline void vint_transpose(vint m[LANES]) {
+    vint pairs[LANES];
+#pragma GCC unroll 16
+    for (int i = 0; i < LANES; i++) // of two rows, words of the same half of 128 bits
+        pairs[i] = i % 2 ? _mm512_unpackhi_epi32(m[i - 1], m[i]) : _mm512_unpacklo_epi32(m[i], m[i + 1]);
+#pragma GCC unroll 16
+    for (int i = 0; i < LANES; i++) { // of four: row 4·(i/4) … + 3, column i % 4 of each 128 bits
+        const int at = i / 4 * 4 + i % 4 / 2;
+        m[i] = i % 2 ? _mm512_unpackhi_epi64(pairs[at], pairs[at + 2]) : _mm512_unpacklo_epi64(pairs[at], pairs[at + 2]);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < LANES; i++) { // of eight rows, two of the four columns i % 4 + 0, 4, 8, 12
+        const int at = i / 8 * 8 + i % 4;
+        pairs[i] = i / 4 % 2 ? _mm512_shuffle_i32x4(m[at], m[at + 4], 0xdd) : _mm512_shuffle_i32x4(m[at], m[at + 4], 0x88);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < LANES; i++) {
+        const int at = i % 8;
+        m[i] = i / 8 ? _mm512_shuffle_i32x4(pairs[at], pairs[at + 8], 0xdd) : _mm512_shuffle_i32x4(pairs[at], pairs[at + 8], 0x88);
+    }
+}
 
 // The field of `width` bits at bit `from` of each byte, at bit `to` of an otherwise empty one.
 static inline __attribute__((always_inline)) vint vint_field(vint v, int width, int from, int to) {
@@ -211,8 +239,23 @@ static inline vint vint_dot(vint sum, vint codes, vint x, int bits) {
     (void)bits;
     return _mm512_dpbusd_epi32(sum, codes, x);
 }
-// sum + Σ of four activations
-static inline vint vint_dot_ones(vint sum, vint x) { return _mm512_dpbusd_epi32(sum, _mm512_set1_epi8(1), x); }
+// Of the block store, whose weights are signed and whose activations are unsigned: what is added to these.
+#define Q8_X_OFFSET(bits) 128
+static inline vint vint_bytes(int byte) { return _mm512_set1_epi8((char)byte); }
+static inline vint vint_subtract(vint a, vint b) { return _mm512_sub_epi32(a, b); }
+static inline vint vint_subtract_bytes(vint a, vint b) { return _mm512_sub_epi8(a, b); }
+static inline vint vint_flip_signs(vint bytes) { return _mm512_xor_si512(bytes, vint_bytes(128)); }
+// `factor`·Σ of four signed codes
+static inline vint vint_weigh(vint codes, int factor) {
+    return _mm512_dpbusd_epi32(_mm512_setzero_si512(), vint_bytes(factor), codes);
+}
+// sum + Σ of four activations × four signed codes
+static inline vint vint_dot_signed(vint sum, vint x, vint codes, int bits) {
+    (void)bits;
+    // Compilers copy each sum to and fro around the intrinsic's instruction.
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(x), "v"(codes));
+    return sum;
+}
 // sum + zeros·sums, |zeros| ≤ 255 and sums of 32 activations: both fit in 16 bits.
 static inline vint vint_correct(vint sum, vint zeros, vint sums) {
     return _mm512_dpwssd_epi32(sum, _mm512_and_si512(zeros, _mm512_set1_epi32(0xffff)), sums);

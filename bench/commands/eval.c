@@ -215,7 +215,8 @@ static int ask(struct model_session *session, const struct variant_recipe *recip
                bool record, struct answers *answers)
 {
     char error[512] = "";
-    const int batch = BATCH * session->layout.data, bos = tokenizer_bos(session->model.tokenizer);
+    // a window is more rows than go through the layers at a time: more of them would only need room for more caches
+    const int batch = (material->tokens != NULL ? session->layout.pipeline : BATCH) * session->layout.data, bos = tokenizer_bos(session->model.tokenizer);
     const int positions = session->model.config.context < WINDOW ? session->model.config.context : WINDOW;
     int status, code = session_open(session, "eval", recipe, batch, positions);
     if (code != 0)

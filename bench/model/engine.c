@@ -284,7 +284,7 @@ int engine_check_tokens(const struct engine *engine, const int32_t *tokens, size
 
 int engine_need_gathered(struct engine *engine, char *error, size_t error_size)
 {
-    if (engine->gathered != NULL || !engine->last_stage)
+    if (engine->gathered != NULL || !engine->last_stage || comm_size(engine->tensor) == 1)
         return 0;
     const size_t rows = (size_t)(comm_size(engine->tensor) + 1) * (size_t)engine->logit_rows;
     int status = 0;

@@ -71,7 +71,7 @@ int engine_score(struct engine *engine, const int32_t *tokens, int batch, int le
 // every rank. Rounding differences of prefill and decode order explain gaps up to engine_gap_tolerance().
 int engine_verify_tokens(struct engine *engine, const int32_t *prompts, int batch, int prompt, const int *lengths,
                          const int32_t *generated, int steps, double *worst_gap, char *error, size_t error_size);
-double engine_gap_tolerance(enum activation activation);
+double engine_gap_tolerance(const struct engine *engine);
 // FNV-1a of the tokens, (count), in order.
 uint64_t engine_hash_tokens(const int32_t *tokens, size_t count);
 

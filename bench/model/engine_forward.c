@@ -212,9 +212,11 @@ static uint64_t largest_logit(const float *logits, struct layout_range range, in
     return 0; // an empty range
 }
 
-// Puts the vocabulary together from its shards: row i of `count`, whole, at the place that this returns, until the next call.
+// Brings the shards of `count` rows of logits together; nothing where one rank has them whole.
 static void gather_logits(struct engine *engine, int count)
 {
+    if (comm_size(engine->tensor) == 1)
+        return;
     const size_t padded = (size_t)engine->vocab_largest;
     float *mine = engine->gathered + (size_t)comm_size(engine->tensor) * (size_t)engine->logit_rows * padded;
     for (int row = 0; row < count; row++)
@@ -223,13 +225,18 @@ static void gather_logits(struct engine *engine, int count)
     comm_all_gather(engine->tensor, mine, engine->gathered, (size_t)count * padded * sizeof(float));
 }
 
-static void gathered_row(const struct engine *engine, int row, int count, float *logits)
+// Row i of `count`, the vocabulary in its order, until the next call.
+static const float *gathered_row(const struct engine *engine, int row, int count)
 {
+    if (comm_size(engine->tensor) == 1)
+        return engine->logits + (size_t)row * (size_t)engine->vocab_local;
+    float *logits = engine->gathered + (size_t)(comm_size(engine->tensor) + 1) * (size_t)engine->logit_rows * (size_t)engine->vocab_largest;
     for (int rank = 0; rank < comm_size(engine->tensor); rank++) {
         const struct layout_range part = layout_vocabulary(&engine->variant->layout, engine->config, rank);
         const float *from = engine->gathered + ((size_t)rank * (size_t)count + (size_t)row) * (size_t)engine->vocab_largest;
         memcpy(logits + part.begin, from, (size_t)(part.end - part.begin) * sizeof(float));
     }
+    return logits;
 }
 
 // What thread 0 does with the logits of rows emit[0 … count): their tokens, and the logits to those who asked.
@@ -255,13 +262,10 @@ static void hand_out(struct run *run, const struct unit *unit, int step, const i
         if (run->score == NULL && best[i] != UINT64_MAX)
             engine->current[sequence] = argmax_token(best[i]);
         if (run->logits != NULL && want_logits)
-            gathered_row(engine, i, count, run->logits + (size_t)global * (size_t)engine->config->vocab);
-        if (run->score != NULL && comm_rank(engine->tensor) == 0 && !run->not_finite) {
-            float *row = engine->gathered +
-                         (size_t)(comm_size(engine->tensor) + 1) * (size_t)engine->logit_rows * (size_t)engine->vocab_largest;
-            gathered_row(engine, i, count, row);
-            run->score(run->score_context, global, position, row);
-        }
+            memcpy(run->logits + (size_t)global * (size_t)engine->config->vocab, gathered_row(engine, i, count),
+                   (size_t)engine->config->vocab * sizeof(float));
+        if (run->score != NULL && comm_rank(engine->tensor) == 0 && !run->not_finite)
+            run->score(run->score_context, global, position, gathered_row(engine, i, count));
         if (run->next != NULL)
             run->next[(size_t)step * (size_t)engine->batch + (size_t)global] = engine->current[sequence];
     }

@@ -68,7 +68,7 @@ struct engine {
     float *k, *v;           // (max_rows, kv_heads·head_dim)
     float *gate, *up;       // (max_rows, ffn)
     float *logits;          // (logit_rows, vocab_local)
-    float *gathered;        // (tensor ranks + 1, logit_rows, vocab_largest) and a row of vocab behind it; made when first needed
+    float *gathered;        // (tensor ranks + 1, logit_rows, vocab_largest) and a row of vocab behind it; made when first needed, for shards only
     struct quantized_rows codes[INPUT_WIDTHS]; // (max_rows, width)
     struct thread_space *spaces;               // (threads)
     uint64_t *best;                            // (threads, logit_rows): each thread's largest logit, see argmax_key
@@ -107,7 +107,7 @@ int engine_run(struct run *run, char *error, size_t error_size);
 // into units that fit into the buffers and keep all stages busy. The caller frees.
 struct unit *engine_prefill_units(const struct engine *engine, struct layout_range sequences, int from, int length, const int *lengths,
                                   int *count);
-// Room for logits of all tensor-parallel ranks. -ENOMEM.
+// Room for logits of all tensor-parallel ranks, where there are several. -ENOMEM.
 int engine_need_gathered(struct engine *engine, char *error, size_t error_size);
 // Of one row's key/value heads, before they are rotated: bias and norm of k (and v), and of the query heads that share them. q, k, v: of
 // the first of these heads. `layer` counts from this rank's first, here and below.

@@ -125,11 +125,11 @@ int engine_verify_tokens(struct engine *engine, const int32_t *prompts, int batc
     return status;
 }
 
-double engine_gap_tolerance(enum activation activation)
+double engine_gap_tolerance(const struct engine *engine)
 {
     // f32: rounding of the order of 1e-6 of a logit's spread, grown over the layers. 8-bit activations: a last-bit difference may turn
-    // a code, which moves a product by up to 1/127 of its largest term.
-    return activation == ACTIVATION_F32 ? 1e-3 : 0.1;
+    // a code, which moves a product by up to 1/127 of its largest term; what so many layers add is a random walk.
+    return engine->options.activation == ACTIVATION_F32 ? 1e-3 : 0.05 * sqrt(engine->config->layers);
 }
 
 uint64_t engine_hash_tokens(const int32_t *tokens, size_t count)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <errno.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -414,7 +415,7 @@ int inference_verify(void *opaque, const char *known_output, struct record *fact
         return 0;
     }
     if (!known) {
-        double gap = NAN, tolerance = engine_gap_tolerance(state->cell.activation);
+        double gap = NAN, tolerance = engine_gap_tolerance(state->engine);
         int result = engine_verify_tokens(state->engine, state->prompts, state->cell.batch, state->cell.prompt, state->lengths,
                                           state->generated, state->cell.gen, &gap, error, error_size);
         if (result)
@@ -481,7 +482,8 @@ int inference_facts(void *opaque, struct record *facts, char *error, size_t erro
 static int measure(struct inference_state *state, const struct variant *variant, enum activation activation, struct kv_format kv,
                    enum provider provider, struct quality_baseline **baseline_out, struct quality_result *result, char *error, size_t error_size) {
     const struct model_config *config = &state->model->model.config;
-    int window = config->context < QUALITY_WINDOW ? config->context : QUALITY_WINDOW, batch = 4 * state->layout.data;
+    // One window a stage: more would need room for more caches, and a window alone is more rows than go through the layers at a time.
+    int window = config->context < QUALITY_WINDOW ? config->context : QUALITY_WINDOW, batch = state->layout.pipeline * state->layout.data;
     struct quality_settings settings = {.window = window, .max_tokens = (int)settings_number(state->settings, "quality_tokens")};
     struct engine *engine = NULL;
     int code = open_engine(state, variant, activation, kv, provider, batch, window, &engine, error, error_size);
@@ -504,6 +506,7 @@ static int make_baseline(struct inference_state *state, char *error, size_t erro
         return code;
     code = measure(state, variant, ACTIVATION_F32, (struct kv_format){.type = KV_F32}, PROVIDER_OWN, &state->model->baseline, &result, error, error_size);
     variant_free(variant);
+    malloc_trim(0); // its memory is not the judged cell's
     return code;
 }
 

@@ -151,11 +151,11 @@ static void verify(struct engine *engine, const int32_t *prompts, int batch, int
     for (int i = 0; i < batch; i++)
         shortest = lengths[i] < lengths[shortest] ? i : shortest;
     check(engine_verify_tokens(engine, prompts, batch, stride, lengths, tokens, steps, &gap, error, sizeof(error)));
-    assert_true(gap >= 0 && gap <= engine_gap_tolerance(ACTIVATION_F32));
+    assert_true(gap >= 0 && gap <= engine_gap_tolerance(engine));
     int32_t *last = &tokens[(steps - 1) * batch + shortest];
     *last = (*last + 1) % VOCAB;
     check(engine_verify_tokens(engine, prompts, batch, stride, lengths, tokens, steps, &gap, error, sizeof(error)));
-    assert_true(gap > engine_gap_tolerance(ACTIVATION_F32));
+    assert_true(gap > engine_gap_tolerance(engine));
     *last = (*last + VOCAB - 1) % VOCAB;
 }
 

@@ -15,7 +15,7 @@
 #include "bench/model/tokenizer.h"
 
 static const char *model_path = "bench/models/embedded.gguf", *logits_path = "tests/data/embedded.logits";
-static const double tolerance = 1e-2;
+static const double tolerance = 2e-4; // rounding of sums in another order moves these by 6e-6
 static char error[512];
 
 static void check(int status)

@@ -28,7 +28,7 @@ struct many_band {
     struct linear_block block[LINEAR_BAND];
     struct source source[LINEAR_BAND];
     int tile, tiles;                  // of the part
-    const uint8_t *next[LINEAR_BAND]; // where the next part's weights begin, if they take as many bytes as this part's
+    const uint8_t *next[LINEAR_BAND]; // where the next part's weights begin, or the next band's, if they take as many bytes
     size_t next_bytes[LINEAR_BAND];
     struct many_part part;
 };
@@ -88,6 +88,8 @@ static void many_band_run(const struct many_pass *pass, struct many_band *band) 
         for (int p = 0; p < band->panels; p++) {
             band->next_bytes[p] = (size_t)(band->source[p].values - band->next[p]);
             band->next[p] = band->source[p].values;
+            if (band->tile + band->tiles == weights->tiles && band->first + band->panels + p < weights->panels)
+                band->next[p] = packed_panel(weights, band->first + band->panels + p).values;
         }
         for (int block = 0; block < pass->blocks; block++) {
             many_prefetch(pass, band, block);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// 8-bit activations, up to Q8_DIRECT tokens: the codes of a panel are unpacked in registers and used at once, so that
-// each packed byte is read once and nothing else moves. Bound by reading weights where those are in memory; in cache by
+// 8-bit activations, few tokens: the codes of a panel are unpacked in registers and used at once, for up to Q8_DIRECT
+// tokens, so that each packed byte is read once and nothing else moves. Bound by reading weights where those are in memory; in cache by
 // the vector ports: a dot a token and chunk, and what unpacking takes. For the macros see linear_q8_simd.h.
 
 // What integer sums start at, since codes are stored unsigned: −zero·Σx of the group. `starts` holds Σx, or the product
@@ -107,44 +107,71 @@ static int few_width(int tokens) {
     return Q8_DIRECT;
 }
 
-// (groups, width): what few_start() reads.
-static void few_prepare_starts(const struct linear_call *call, int width, int32_t *starts) {
+// Tokens [first, first + width) of a call, as few_panel() reads them.
+struct few_part {
+    int first, width;
+    const void *x;
+    const int32_t *starts; // (groups, width)
+};
+enum { FEW_PARTS = (Q8_FEW_TOKENS(BITS) + Q8_DIRECT - 1) / Q8_DIRECT };
+
+static void few_prepare_starts(const struct linear_call *call, const struct few_part *part, int32_t *starts) {
     const struct packed_matrix *weights = call->weights;
     const int32_t factor = weights->format.asymmetric ? 1 : Q8_CENTRE(BITS) - symmetric_zero(BITS);
-    for (int i = 0; i < width; i++) {
-        const int32_t *sums = call->x_codes->sums + (size_t)i * (size_t)weights->tiles;
+    for (int i = 0; i < part->width; i++) {
+        const int32_t *sums = call->x_codes->sums + (size_t)(part->first + i) * (size_t)weights->tiles;
         for (int group = 0; group < weights->groups; group++) {
             int32_t sum = 0;
-            for (int t = 0; i < call->m && t < weights->tiles_per_group; t++)
+            for (int t = 0; part->first + i < call->m && t < weights->tiles_per_group; t++)
                 sum += *sums++;
-            starts[group * width + i] = factor * sum;
+            starts[group * part->width + i] = factor * sum;
         }
     }
 }
 
-// At most Q8_DIRECT tokens.
+// Cuts the call's tokens into parts, and lays them out.
+static int few_prepare(const struct linear_call *call, struct few_part parts[FEW_PARTS]) {
+    const struct linear_scratch scratch = linear_scratch(call);
+    const int words = call->weights->tiles * TILE_CHUNKS;
+    float *x = scratch.x;
+    int32_t *starts = scratch.sums;
+    int count = 0;
+    for (int first = 0; first < call->m; first += Q8_DIRECT) {
+        const int tokens = linear_minimum(Q8_DIRECT, call->m - first), width = few_width(tokens);
+        const int8_t *codes = call->x_codes->codes + (size_t)first * (size_t)call->x_codes->columns;
+        parts[count++] = (struct few_part){.first = first, .width = width, .x = width > 1 ? (const void *)x : codes, .starts = starts};
+        if (width > 1)
+            interleave(x, codes, (size_t)words, tokens, width, words);
+        few_prepare_starts(call, &parts[count - 1], starts);
+        x += (size_t)width * (size_t)words;
+        starts += width * call->weights->groups;
+    }
+    return count;
+}
+
+// At most Q8_FEW_TOKENS tokens. A panel's weights come from memory for the first part and from a cache for the others.
 static void few_linear(const struct linear_call *call) {
     const struct packed_matrix *weights = call->weights;
-    const struct linear_scratch scratch = linear_scratch(call);
-    const int words = weights->tiles * TILE_CHUNKS, width = few_width(call->m);
-    struct linear_block block = {.weights = weights,
-                                 .width = width,
-                                 .x = width > 1 ? (const void *)scratch.x : call->x_codes->codes,
-                                 .sums = scratch.sums,
-                                 .scales = call->x_codes->scales,
-                                 .y_stride = call->y_stride,
-                                 .tokens = call->m};
-    if (width > 1)
-        interleave(scratch.x, call->x_codes->codes, (size_t)words, call->m, width, words);
-    few_prepare_starts(call, width, scratch.sums);
-    for (int panel = linear_panel_begin(call); panel < linear_panel_end(call); panel++) {
-        block.panel = packed_panel(weights, panel);
-        block.rows = linear_panel_rows(call, panel);
-        block.y = call->y + (size_t)panel * PACKED_PANEL_ROWS;
+    struct few_part parts[FEW_PARTS];
+    const int count = few_prepare(call, parts);
+    for (int panel = linear_panel_begin(call); panel < linear_panel_end(call); panel++)
+        for (int i = 0; i < count; i++) {
+            const struct few_part *part = &parts[i];
+            const struct linear_block block = {.weights = weights,
+                                               .panel = packed_panel(weights, panel),
+                                               .width = part->width,
+                                               .x = part->x,
+                                               .sums = part->starts,
+                                               .scales = call->x_codes->scales + part->first,
+                                               .y = call->y + (size_t)part->first * call->y_stride +
+                                                    (size_t)panel * PACKED_PANEL_ROWS,
+                                               .y_stride = call->y_stride,
+                                               .tokens = linear_minimum(part->width, call->m - part->first),
+                                               .rows = linear_panel_rows(call, panel)};
 #define FEW_CASE(w)                                                                                                    \
     case w:                                                                                                            \
         few_panel(w, &block);                                                                                          \
         break;
-        switch (width) { Q8_FEW_WIDTHS(FEW_CASE) }
-    }
+            switch (part->width) { Q8_FEW_WIDTHS(FEW_CASE) }
+        }
 }

@@ -134,7 +134,7 @@ static void many_multiply(const struct many_pass *pass, const struct many_band *
     for (int strip = 0; strip < band->part.strips; strip++) {
         // The blocks fetch the strip's panels by turns.
         const int panels = band->part.strip[strip].panels, panel = strip * Q8_STRIP_PANELS + block % panels;
-        const size_t soon = (size_t)(block / panels * Q8_SOON);
+        const size_t soon = (size_t)(block / panels * band->tiles * Q8_SOON);
         Q8_SUFFIX(linear_q8_tile)
         (&band->part.strip[strip], height, x, pass->scratch.sums + first * weights->groups + group * height,
          many_totals(pass, band, block, strip),

@@ -4,7 +4,7 @@
 #define BITS                       2
 #define STORE                      STORE_DENSE
 #define IN_PLACE                   0
-#define NEXT_CODES(source, buffer) next_planes(source, BITS, buffer)
+#define NEXT_CODES(source, buffer) next_fetched_planes(source, BITS, buffer)
 #define MANY_TOKENS                "kernels/linear/linear_q8_many.h"
 #include "kernels/linear/linear_q8_simd.h"
 

@@ -4,7 +4,7 @@
 #define BITS                       8
 #define STORE                      STORE_DENSE
 #define IN_PLACE                   1
-#define NEXT_CODES(source, buffer) next_planes(source, BITS, buffer)
+#define NEXT_CODES(source, buffer) next_fetched_planes(source, BITS, buffer)
 #define MANY_TOKENS                "kernels/linear/linear_q8_many.h"
 #include "kernels/linear/linear_q8_simd.h"
 #include "kernels/linear/tile_q8_avx2.h"

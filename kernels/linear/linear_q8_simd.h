@@ -10,11 +10,13 @@
 
 enum { BLOCKED = STORE == STORE_BLOCK };
 
+// Up to so many tokens it takes less to unpack dense weights again for each Q8_DIRECT of them than to store them unpacked.
+#define Q8_FEW_TOKENS(bits) (STORE == STORE_DENSE && (bits) < 8 ? Q8_DENSE_FEW : Q8_DIRECT)
 #include "kernels/linear/linear_q8_few.h"
 #include MANY_TOKENS
 
 static void linear(const struct linear_call *call) {
-    if (call->m <= Q8_DIRECT)
+    if (call->m <= Q8_FEW_TOKENS(BITS))
         few_linear(call);
     else
         many_linear(call);

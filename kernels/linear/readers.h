@@ -61,9 +61,6 @@ FLATTEN void open_planes(struct source *source, int bits, struct tile *tile) {
         tile->at[p][0] = plane;
         plane += CHUNK_CODES * plane_width(bits, p);
     }
-#pragma GCC unroll 8
-    for (int line = 0; line < bits; line++)
-        prefetch(source->values + 64 * line);
     source->values += CHUNK_CODES * bits;
 }
 
@@ -176,9 +173,12 @@ FLATTEN void absent_begin(const struct source *source, enum sparse_store store, 
 
 FLATTEN void tile_open(struct source *source, enum sparse_store store, int bits, const struct absent *absent,
                        struct tile *tile) {
-    if (store == STORE_DENSE)
+    if (store == STORE_DENSE) {
+#pragma GCC unroll 8
+        for (int line = 0; line < bits; line++)
+            prefetch(source->values + 64 * line);
         open_planes(source, bits, tile);
-    else if (store == STORE_BLOCK)
+    } else if (store == STORE_BLOCK)
         open_blocks(source, bits, absent, tile);
 #if HAS_SPREAD
     else
@@ -199,19 +199,14 @@ FLATTEN void tile_chunk(const struct tile *tile, enum sparse_store store, int bi
 #endif
 }
 
-// The next tile of a store without blocks as bytes: in `buffer`, or in place.
-FLATTEN const uint8_t *next_codes(struct source *source, enum sparse_store store, int bits,
+FLATTEN const uint8_t *tile_codes(const struct tile *tile, enum sparse_store store, int bits, const struct absent *absent,
                                   uint8_t buffer[TILE_CODES]) {
-    struct absent absent;
-    struct tile tile = {0};
-    absent_begin(source, store, bits, &absent);
-    tile_open(source, store, bits, &absent, &tile);
     if (store == STORE_DENSE && bits == 8)
-        return tile.at[0][0];
+        return tile->at[0][0];
 #pragma GCC unroll 8
     for (int chunk = 0; chunk < TILE_CHUNKS; chunk++) {
         vint codes[VECTORS];
-        tile_chunk(&tile, store, bits, chunk, &absent, codes);
+        tile_chunk(tile, store, bits, chunk, absent, codes);
 #pragma GCC unroll 2
         for (int v = 0; v < VECTORS; v++)
             vint_store(buffer + CHUNK_CODES * chunk + CHUNK_COLUMNS * LANES * v, codes[v]);
@@ -219,8 +214,25 @@ FLATTEN const uint8_t *next_codes(struct source *source, enum sparse_store store
     return buffer;
 }
 
+// The next tile of a store without blocks as bytes: in `buffer`, or in place.
+FLATTEN const uint8_t *next_codes(struct source *source, enum sparse_store store, int bits,
+                                  uint8_t buffer[TILE_CODES]) {
+    struct absent absent;
+    struct tile tile = {0};
+    absent_begin(source, store, bits, &absent);
+    tile_open(source, store, bits, &absent, &tile);
+    return tile_codes(&tile, store, bits, &absent, buffer);
+}
+
 FLATTEN const uint8_t *next_planes(struct source *source, int bits, uint8_t buffer[TILE_CODES]) {
     return next_codes(source, STORE_DENSE, bits, buffer);
+}
+
+// The same of weights that something else fetches.
+FLATTEN const uint8_t *next_fetched_planes(struct source *source, int bits, uint8_t buffer[TILE_CODES]) {
+    struct tile tile = {0};
+    open_planes(source, bits, &tile);
+    return tile_codes(&tile, STORE_DENSE, bits, NULL, buffer);
 }
 
 #if HAS_SPREAD

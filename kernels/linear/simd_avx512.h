@@ -212,11 +212,11 @@ static inline const float *next_bf16_blocks(struct source *source, float *buffer
 
 #ifdef __AVX512VNNI__
 // What many tokens are computed with, see linear_q8_many.h.
-enum { Q8_STRIP_PANELS = 2, Q8_MOVES_CODES = 1, Q8_SPARE = 2 };
+enum { Q8_STRIP_PANELS = 2, Q8_MOVES_CODES = 1, Q8_SPARE = 2, Q8_DENSE_FEW = 40 };
 #define Q8_HEIGHT(bits) 9 // tiles have 6 to 11
 #define Q8_CENTRE(bits) 0 // vint_dot() multiplies codes less this
 #define DOT_PARTS(width)                                                                                               \
-    ((width) <= 2 ? 4 : (width) <= 4 ? 2 : 1) // independent sums: a dot takes 5 cycles, two start in each
+    ((width) <= 2 ? 4 : 2) // independent sums: a dot takes 5 cycles, two start in each
 enum { DOT_PARTS_LIMIT = 4 };
 static inline vint vint_add(vint a, vint b) { return _mm512_add_epi32(a, b); }
 static inline vint vint_mul(vint a, vint b) { return _mm512_mullo_epi32(a, b); }

@@ -26,8 +26,8 @@ struct q8_strip {
     _Alignas(64) int32_t zeros[Q8_TILES * Q8_STRIP_ROWS]; // (groups, rows), negated
 };
 
-// Fetches what lies at `soon` for later use, up to Q8_SOON bytes.
-enum { Q8_SOON = 128 * Q8_TILES };
+// Fetches what lies at `soon` for later use, up to Q8_SOON bytes for each of the part's tiles.
+enum { Q8_SOON = 256 };
 // totals (height, rows) += strip × x (groups·tiles, height, 32) + corrections (groups, height). In the 8-bit kernel of
 // each instruction set.
 typedef void q8_tile_function(const struct q8_strip *strip, int height, const int8_t *x, const int32_t *corrections,

@@ -112,7 +112,7 @@ static inline __attribute__((always_inline)) void tile_body(int height, int chun
         break;
 void linear_q8_tile_avx2(const struct q8_strip *part, int height, const int8_t *x, const int32_t *corrections,
                          float *totals, const uint8_t *soon) {
-    for (int at = 0; at < Q8_SOON; at += 64)
+    for (int at = 0; at < Q8_SOON * Q8_TILES; at += 64)
         __builtin_prefetch(soon + at, 0, 2);
     switch (height) { TILE_CASE(2) TILE_CASE(3) TILE_CASE(4) TILE_CASE(5) TILE_CASE(6) }
 }

@@ -11,4 +11,4 @@
 
 LINEAR_F32_KERNEL(
     linear_f32_bf16bitmask_avx2, ISA_AVX2,
-    "bf16: a mask a column, then what is present; bound by reading weights at few tokens, by multiply-adds at many");
+    "bf16: a mask a pair of columns, then what is present; bound by reading weights at few tokens, by multiply-adds at many");

@@ -6,9 +6,10 @@
 #define STORE                       STORE_BITMASK
 #define IN_PLACE                    0
 #define NEXT_FLOATS(source, buffer) next_floats_bitmask(source, buffer, true)
+#define READ_COLUMNS(source, w)     read_bitmask_columns(source, true, w)
 #define MANY_TOKENS                 "kernels/linear/linear_f32_many.h"
 #include "kernels/linear/linear_f32_simd.h"
 
 LINEAR_F32_KERNEL(
     linear_f32_bf16bitmask_avx512, ISA_AVX512,
-    "bf16: a mask a column, then what is present; bound by reading weights at few tokens, by multiply-adds at many");
+    "bf16: a mask a pair of columns, then what is present; bound by reading weights at few tokens, by multiply-adds at many");

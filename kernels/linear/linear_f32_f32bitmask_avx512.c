@@ -6,6 +6,7 @@
 #define STORE                       STORE_BITMASK
 #define IN_PLACE                    0
 #define NEXT_FLOATS(source, buffer) next_floats_bitmask(source, buffer, false)
+#define READ_COLUMNS(source, w)     read_bitmask_columns(source, false, w)
 #define MANY_TOKENS                 "kernels/linear/linear_f32_many.h"
 #include "kernels/linear/linear_f32_simd.h"
 

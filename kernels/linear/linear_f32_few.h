@@ -2,38 +2,67 @@
 // f32 activations, up to F32_DIRECT tokens: a tile is unpacked to f32 and used at once, so that each packed byte is
 // read once. For the macros see linear_f32_simd.h.
 
-static inline __attribute__((always_inline)) void multiply_chunk(int width, const float *weights, const float *x,
-                                                                     vfloat part[][VECTORS]) {
+// `columns` of weights × x (columns, width).
+FLATTEN void multiply_columns(int width, int columns, vfloat w[][VECTORS], const float *x, vfloat part[][VECTORS]) {
 #pragma GCC unroll 4
-    for (int column = 0; column < CHUNK_COLUMNS; column++) {
-        vfloat w[VECTORS];
-#pragma GCC unroll 2
-        for (int v = 0; v < VECTORS; v++)
-            w[v] = vfloat_load(weights + PACKED_PANEL_ROWS * column + LANES * v);
+    for (int column = 0; column < columns; column++) {
 #pragma GCC unroll 8
         for (int i = 0; i < width; i++) {
             const vfloat token = vfloat_broadcast(x + column * width + i);
 #pragma GCC unroll 2
             for (int v = 0; v < VECTORS; v++)
-                part[i][v] = vfloat_fma(w[v], token, part[i][v]);
+                part[i][v] = vfloat_fma(w[column][v], token, part[i][v]);
         }
     }
 }
 
-static inline __attribute__((always_inline)) void multiply_tile(int width, const struct source *source,
-                                                                    const float *weights, const float *x,
-                                                                    vfloat part[][VECTORS]) {
+#ifdef READ_COLUMNS
+// In registers, two columns at a time.
+FLATTEN void multiply_chunk(int width, struct source *source, const float *x, vfloat part[][VECTORS]) {
+#pragma GCC unroll 2
+    for (int column = 0; column < CHUNK_COLUMNS; column += 2) {
+        vfloat w[2][VECTORS];
+        READ_COLUMNS(source, w);
+        multiply_columns(width, 2, w, x + column * width, part);
+    }
+}
+
+FLATTEN void multiply_tile(int width, struct source *source, const float *x, vfloat part[][VECTORS]) {
+    if (!BLOCKED) {
+        prefetch(source->masks);
+        for (int chunk = 0; chunk < TILE_CHUNKS; chunk++)
+            multiply_chunk(width, source, x + CHUNK_COLUMNS * chunk * width, part);
+        return;
+    }
+    for (uint32_t present = *source->masks++; present != 0; present &= present - 1)
+        multiply_chunk(width, source, x + CHUNK_COLUMNS * __builtin_ctz(present) * width, part);
+}
+#else
+FLATTEN void multiply_chunk(int width, const float *weights, const float *x, vfloat part[][VECTORS]) {
+    vfloat w[CHUNK_COLUMNS][VECTORS];
+#pragma GCC unroll 4
+    for (int column = 0; column < CHUNK_COLUMNS; column++) {
+#pragma GCC unroll 2
+        for (int v = 0; v < VECTORS; v++)
+            w[column][v] = vfloat_load(weights + PACKED_PANEL_ROWS * column + LANES * v);
+    }
+    multiply_columns(width, CHUNK_COLUMNS, w, x, part);
+}
+
+FLATTEN void multiply_tile(int width, struct source *source, const float *x, vfloat part[][VECTORS]) {
+    _Alignas(64) float buffer[TILE_CODES];
+    const float *weights = NEXT_FLOATS(source, buffer);
     if (!BLOCKED) {
         for (int chunk = 0; chunk < TILE_CHUNKS; chunk++)
             multiply_chunk(width, weights + CHUNK_CODES * chunk, x + CHUNK_COLUMNS * chunk * width, part);
         return;
     }
     for (uint32_t present = source->present; present != 0; present &= present - 1) {
-        const int column = CHUNK_COLUMNS * __builtin_ctz(present);
-        multiply_chunk(width, weights, x + column * width, part);
+        multiply_chunk(width, weights, x + CHUNK_COLUMNS * __builtin_ctz(present) * width, part);
         weights += CHUNK_CODES;
     }
 }
+#endif
 
 static inline __attribute__((always_inline)) vfloat read_scales(const struct linear_block *block, int group,
                                                                     int v) {
@@ -47,7 +76,6 @@ static inline __attribute__((always_inline)) vfloat read_scales(const struct lin
 static inline __attribute__((always_inline)) void tokens_body(int width, const struct linear_block *block) {
     struct source source = source_open(block, NULL);
     const float *x = (const float *)block->x;
-    _Alignas(64) float buffer[TILE_CODES];
     vfloat total[F32_DIRECT][VECTORS];
 #pragma GCC unroll 8
     for (int i = 0; i < width; i++) {
@@ -58,7 +86,6 @@ static inline __attribute__((always_inline)) void tokens_body(int width, const s
     for (int group = 0; group < block->weights->groups; group++) {
         source_group(&source, block, group);
         for (int t = 0; t < block->weights->tiles_per_group; t++, x += TILE_COLUMNS * width) {
-            const float *weights = NEXT_FLOATS(&source, buffer);
             vfloat part[F32_DIRECT][VECTORS];
 #pragma GCC unroll 8
             for (int i = 0; i < width; i++) {
@@ -66,7 +93,7 @@ static inline __attribute__((always_inline)) void tokens_body(int width, const s
                 for (int v = 0; v < VECTORS; v++)
                     part[i][v] = vfloat_zero();
             }
-            multiply_tile(width, &source, weights, x, part);
+            multiply_tile(width, &source, x, part);
 #pragma GCC unroll 2
             for (int v = 0; v < VECTORS; v++) {
                 const vfloat scale = QUANTIZED ? read_scales(block, group, v) : vfloat_zero();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The body of every vector kernel with f32 activations. A kernel file defines, before it includes this:
 //   NEXT_FLOATS(source, buffer)  the next tile, (32, 16) floats by column and row without the scale: in `buffer` or in place
+//   READ_COLUMNS(source, w)      where floats need no buffer: the next two columns (2, VECTORS), of the block store of a present chunk
 //   IN_PLACE                     1 where NEXT_FLOATS never uses the buffer (f32)
 //   WEIGHT_TYPE, BITS, STORE     what it reads
 //   MANY_TOKENS                  "kernels/linear/linear_f32_many.h", or linear_f32_block.h for the block store

@@ -164,17 +164,18 @@ static inline const float *next_f32(struct source *source, float *buffer) {
     return values;
 }
 
-static inline __m256 widen_bf16(const uint8_t *at) {
-    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const void *)at)), 16));
+// `pairs` pairs of columns of bf16, as floats by column.
+static inline void widen_pairs(const uint8_t *values, int pairs, float *out) {
+    for (int half = 0; half < 2 * pairs; half++) { // 8 rows
+        float *to = out + PACKED_PANEL_ROWS * (half / 2 * 2) + LANES * (half % 2);
+        const __m256i v = vint_load(values + 32 * half);
+        _mm256_storeu_ps(to, _mm256_castsi256_ps(_mm256_slli_epi32(v, 16)));
+        _mm256_storeu_si256((void *)(to + PACKED_PANEL_ROWS), _mm256_and_si256(v, _mm256_set1_epi32((int)0xffff0000)));
+    }
 }
 
 static inline const float *next_bf16(struct source *source, float *buffer) {
-    for (int half = 0; half < TILE_COLUMNS; half++) { // a pair of columns of 8 rows
-        float *out = buffer + PACKED_PANEL_ROWS * (half / 2 * 2) + LANES * (half % 2);
-        const __m256i v = vint_load(source->values + 32 * half);
-        _mm256_storeu_ps(out, _mm256_castsi256_ps(_mm256_slli_epi32(v, 16)));
-        _mm256_storeu_si256((void *)(out + PACKED_PANEL_ROWS), _mm256_and_si256(v, _mm256_set1_epi32((int)0xffff0000)));
-    }
+    widen_pairs(source->values, TILE_COLUMNS / 2, buffer);
     source->values += TILE_CODES * sizeof(uint16_t);
     return buffer;
 }
@@ -189,22 +190,37 @@ static inline const float *next_q16(struct source *source, float *buffer) {
     return buffer;
 }
 
-static inline __attribute__((always_inline)) const float *next_floats_bitmask(struct source *source, float *buffer,
-                                                                              bool bf16) {
-    const uint8_t *values = source->values;
-    for (int i = 0; i < TILE_CODES / LANES; i++) {
-        const uint32_t mask = source->masks[i];
-        const uint64_t present = _pdep_u64(mask, UINT64_C(0x0101010101010101)) * 255;
-        // The n-th present lane takes the n-th value.
-        const uint64_t ranks = _pdep_u64(UINT64_C(0x0706050403020100), present);
-        const __m256i order = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)ranks));
-        const __m256 lanes = _mm256_castsi256_ps(_mm256_cvtepi8_epi32(_mm_cvtsi64_si128((long long)present)));
-        const __m256 dense = bf16 ? widen_bf16(values) : _mm256_loadu_ps((const float *)(const void *)values);
-        _mm256_storeu_ps(buffer + LANES * i, _mm256_and_ps(_mm256_permutevar8x32_ps(dense, order), lanes));
-        values += _mm_popcnt_u32(mask) * (bf16 ? 2 : 4);
+// Eight values, of which those that the mask names come from `values`. bf16: 4 rows of a pair of columns, by column.
+FLATTEN __m256 next_eight(const uint8_t *values, uint32_t mask, bool bf16) {
+    const uint64_t present = _pdep_u64(mask, UINT64_C(0x0101010101010101)) * 255;
+    // The n-th present lane takes the n-th value.
+    const uint64_t ranks = _pdep_u64(UINT64_C(0x0706050403020100), present);
+    __m128i order = _mm_cvtsi64_si128((long long)ranks), lanes = _mm_cvtsi64_si128((long long)present);
+    __m256i dense = vint_load(values);
+    if (bf16) {
+        const __m128i by_column = _mm_setr_epi8(0, 2, 4, 6, 1, 3, 5, 7, -1, -1, -1, -1, -1, -1, -1, -1);
+        order = _mm_shuffle_epi8(order, by_column);
+        lanes = _mm_shuffle_epi8(lanes, by_column);
+        dense = _mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm256_castsi256_si128(dense)), 16);
     }
-    source->masks += sizeof(uint16_t) * TILE_COLUMNS;
-    source->values = values;
+    const __m256i placed = _mm256_permutevar8x32_epi32(dense, _mm256_cvtepu8_epi32(order));
+    return _mm256_castsi256_ps(_mm256_and_si256(placed, _mm256_cvtepi8_epi32(lanes)));
+}
+
+FLATTEN const float *next_floats_bitmask(struct source *source, float *buffer, bool bf16) {
+    for (int i = 0; i < TILE_CODES / LANES; i++) {
+        const uint32_t mask = *source->masks++;
+        const __m256 eight = next_eight(source->values, mask, bf16);
+        float *out = buffer + LANES * i;
+        source->values += _mm_popcnt_u32(mask) * (bf16 ? 2 : 4);
+        if (bf16) {
+            out = buffer + 2 * PACKED_PANEL_ROWS * (i / 4) + 4 * (i % 4);
+            _mm_storeu_ps(out, _mm256_castps256_ps128(eight));
+            _mm_storeu_ps(out + PACKED_PANEL_ROWS, _mm256_extractf128_ps(eight, 1));
+        } else {
+            _mm256_storeu_ps(out, eight);
+        }
+    }
     return buffer;
 }
 
@@ -218,10 +234,9 @@ static inline const float *next_f32_blocks(struct source *source, float *buffer)
 
 static inline const float *next_bf16_blocks(struct source *source, float *buffer) {
     source->present = *source->masks++;
-    const int count = _mm_popcnt_u32(source->present) * CHUNK_CODES;
-    for (int i = 0; i < count; i += LANES)
-        _mm256_storeu_ps(buffer + i, widen_bf16(source->values + sizeof(uint16_t) * (size_t)i));
-    source->values += sizeof(uint16_t) * (size_t)count;
+    const int pairs = _mm_popcnt_u32(source->present) * CHUNK_COLUMNS / 2;
+    widen_pairs(source->values, pairs, buffer);
+    source->values += 64 * pairs;
     return buffer;
 }
 

@@ -155,16 +155,22 @@ static inline const float *next_f32(struct source *source, float *buffer) {
     return values;
 }
 
-static inline __m512 widen_bf16(const uint8_t *at) {
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)at)), 16));
+// 16 rows of a pair of columns of bf16, as floats by column.
+static inline void widen_pairs(__m512i pairs, vfloat columns[2]) {
+    columns[0] = _mm512_castsi512_ps(_mm512_slli_epi32(pairs, 16));
+    columns[1] = _mm512_castsi512_ps(_mm512_and_si512(pairs, _mm512_set1_epi32((int)0xffff0000)));
+}
+
+static inline void store_pairs(__m512i pairs, float *buffer) {
+    vfloat columns[2];
+    widen_pairs(pairs, columns);
+    _mm512_storeu_ps(buffer, columns[0]);
+    _mm512_storeu_ps(buffer + PACKED_PANEL_ROWS, columns[1]);
 }
 
 static inline const float *next_bf16(struct source *source, float *buffer) {
-    for (int pair = 0; pair < TILE_COLUMNS / 2; pair++) {
-        const __m512i v = _mm512_loadu_si512(source->values + 64 * pair);
-        _mm512_storeu_ps(buffer + 32 * pair, _mm512_castsi512_ps(_mm512_slli_epi32(v, 16)));
-        _mm512_storeu_si512(buffer + 32 * pair + 16, _mm512_and_si512(v, _mm512_set1_epi32((int)0xffff0000)));
-    }
+    for (int pair = 0; pair < TILE_COLUMNS / 2; pair++)
+        store_pairs(_mm512_loadu_si512(source->values + 64 * pair), buffer + 2 * PACKED_PANEL_ROWS * pair);
     source->values += TILE_CODES * sizeof(uint16_t);
     return buffer;
 }
@@ -178,19 +184,65 @@ static inline const float *next_q16(struct source *source, float *buffer) {
     return buffer;
 }
 
-static inline __attribute__((always_inline)) const float *next_floats_bitmask(struct source *source, float *buffer,
-                                                                              bool bf16) {
+// The next column of the bitmask store of floats. Plain loads, since some CPUs have the expansion of memory only in microcode.
+FLATTEN vfloat next_f32_column(struct source *source) {
+    uint16_t mask;
+    memcpy(&mask, source->masks, sizeof(mask));
+    __m512 present = _mm512_loadu_ps(source->values);
+    __asm__("" : "+v"(present));
+    source->masks += sizeof(mask);
+    source->values += sizeof(float) * (size_t)_mm_popcnt_u32(mask);
+    return _mm512_maskz_expand_ps(mask, present);
+}
+
+// The next pair of columns of bf16.
+FLATTEN __m512i next_bf16_pair(struct source *source) {
+    uint32_t mask;
+    memcpy(&mask, source->masks, sizeof(mask));
     const uint8_t *values = source->values;
-    for (int column = 0; column < TILE_COLUMNS; column++) {
-        uint16_t mask;
-        memcpy(&mask, source->masks + sizeof(mask) * (size_t)column, sizeof(mask));
-        const __m512 present = bf16 ? widen_bf16(values) : _mm512_loadu_ps(values);
-        _mm512_storeu_ps(buffer + PACKED_PANEL_ROWS * column, _mm512_maskz_expand_ps(mask, present));
-        values += _mm_popcnt_u32(mask) * (bf16 ? 2 : 4);
+    source->masks += sizeof(mask);
+    source->values += sizeof(uint16_t) * (size_t)_mm_popcnt_u32(mask);
+#ifdef __AVX512VBMI2__
+    __m512i present = _mm512_loadu_si512(values);
+    __asm__("" : "+v"(present));
+    return _mm512_maskz_expand_epi16(mask, present);
+#else
+    // Without an expansion of 16 bits, two of 32, of which the lower halves are taken.
+    const uint8_t *upper = values + sizeof(uint16_t) * (size_t)_mm_popcnt_u32(mask & 0xffff);
+    const __m512i low = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)values));
+    const __m512i high = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)upper));
+    const __m256i lower_half = _mm512_cvtepi32_epi16(_mm512_maskz_expand_epi32((__mmask16)mask, low));
+    const __m256i upper_half = _mm512_cvtepi32_epi16(_mm512_maskz_expand_epi32((__mmask16)(mask >> 16), high));
+    return _mm512_inserti64x4(_mm512_castsi256_si512(lower_half), upper_half, 1);
+#endif
+}
+
+FLATTEN const float *next_floats_bitmask(struct source *source, float *buffer, bool bf16) {
+    for (int column = 0; column < TILE_COLUMNS; column += 2) {
+        float *out = buffer + PACKED_PANEL_ROWS * column;
+        if (bf16) {
+            store_pairs(next_bf16_pair(source), out);
+        } else {
+            _mm512_storeu_ps(out, next_f32_column(source));
+            _mm512_storeu_ps(out + PACKED_PANEL_ROWS, next_f32_column(source));
+        }
     }
-    source->masks += sizeof(uint16_t) * TILE_COLUMNS;
-    source->values = values;
     return buffer;
+}
+
+// The same without the buffer: the next two columns, in registers.
+FLATTEN void read_bitmask_columns(struct source *source, bool bf16, vfloat columns[2][VECTORS]) {
+    vfloat pair[2];
+    __builtin_prefetch(source->values + FAR_AHEAD, 0, 2);
+    __builtin_prefetch(source->values + NEAR_AHEAD, 0, 3);
+    if (bf16) {
+        widen_pairs(next_bf16_pair(source), pair);
+    } else {
+        pair[0] = next_f32_column(source);
+        pair[1] = next_f32_column(source);
+    }
+    columns[0][0] = pair[0];
+    columns[1][0] = pair[1];
 }
 
 static inline const float *next_f32_blocks(struct source *source, float *buffer) {
@@ -203,11 +255,27 @@ static inline const float *next_f32_blocks(struct source *source, float *buffer)
 
 static inline const float *next_bf16_blocks(struct source *source, float *buffer) {
     source->present = *source->masks++;
-    const int columns = _mm_popcnt_u32(source->present) * CHUNK_COLUMNS;
-    for (int column = 0; column < columns; column++)
-        _mm512_storeu_ps(buffer + PACKED_PANEL_ROWS * column, widen_bf16(source->values + 32 * column));
-    source->values += 32 * columns;
+    const int pairs = _mm_popcnt_u32(source->present) * CHUNK_COLUMNS / 2;
+    for (int pair = 0; pair < pairs; pair++)
+        store_pairs(_mm512_loadu_si512(source->values + 64 * pair), buffer + 2 * PACKED_PANEL_ROWS * pair);
+    source->values += 64 * pairs;
     return buffer;
+}
+
+// Two columns of a present chunk, in registers.
+FLATTEN void read_block_columns(struct source *source, bool bf16, vfloat columns[2][VECTORS]) {
+    vfloat pair[2];
+    prefetch(source->values);
+    if (bf16) {
+        widen_pairs(_mm512_loadu_si512(source->values), pair);
+    } else {
+        prefetch(source->values + 64);
+        pair[0] = _mm512_loadu_ps(source->values);
+        pair[1] = _mm512_loadu_ps(source->values + 64);
+    }
+    columns[0][0] = pair[0];
+    columns[1][0] = pair[1];
+    source->values += bf16 ? 64 : 128;
 }
 
 #ifdef __AVX512VNNI__

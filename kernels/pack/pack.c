@@ -136,6 +136,15 @@ static bool block_present(const struct origin *origin, int column0) {
     return false;
 }
 
+// Moves bit i to bit 2·i.
+static uint32_t spread_by_two(uint16_t bits) {
+    uint32_t x = bits;
+    x = (x | x << 8) & 0x00ff00ff;
+    x = (x | x << 4) & 0x0f0f0f0f;
+    x = (x | x << 2) & 0x33333333;
+    return (x | x << 1) & 0x55555555;
+}
+
 // Moves bit i to bit 4·i.
 static uint64_t spread_by_four(uint16_t bits) {
     uint64_t x = bits;
@@ -233,14 +242,24 @@ static void write_dense_floats(const struct origin *origin, int row0, int column
     }
 }
 
-// The values of four columns, of a block all of them; returns their bytes. With values NULL it only counts.
-static size_t write_float_chunk(const struct origin *origin, int row0, int column0, uint8_t *values) {
+// The masks of four columns, and their values, of a block all of them; returns the bytes of the values. With values NULL it only counts.
+static size_t write_float_chunk(const struct origin *origin, int row0, int column0, uint8_t *masks, uint8_t *values) {
+    const int together = origin->format->type == WEIGHT_BF16 ? 2 : 1; // columns
     size_t count = 0;
-    for (int column = column0; column < column0 + CHUNK_COLUMNS; column++) {
-        const uint16_t mask = origin->format->store == STORE_BLOCK ? UINT16_MAX : origin->present[column];
+    for (int column = column0; column < column0 + CHUNK_COLUMNS; column += together) {
+        uint32_t mask = together == 2 ? UINT32_MAX : UINT16_MAX;
+        if (origin->format->store != STORE_BLOCK) {
+            mask = origin->present[column];
+            if (together == 2)
+                mask = spread_by_two(origin->present[column]) | spread_by_two(origin->present[column + 1]) << 1;
+            if (values != NULL)
+                memcpy(masks + (size_t)(column - column0) * sizeof(uint16_t), &mask, (size_t)together * sizeof(uint16_t));
+        }
         size_t at = count;
-        for (uint32_t left = values != NULL ? mask : 0; left != 0; left &= left - 1, at++)
-            put_float(origin, values, at, stored_float(origin, row0 + __builtin_ctz(left), column));
+        for (uint32_t left = values != NULL ? mask : 0; left != 0; left &= left - 1, at++) {
+            const int entry = __builtin_ctz(left);
+            put_float(origin, values, at, stored_float(origin, row0 + entry / together, column + entry % together));
+        }
         count += (size_t)__builtin_popcount(mask);
     }
     return count * (size_t)(origin->format->bits / 8);
@@ -283,11 +302,8 @@ static size_t write_tile(const struct origin *origin, const struct packed_matrix
             continue;
         if (panel != NULL && block)
             panel[packed->masks_at + (size_t)tile] |= (uint8_t)(1 << chunk);
-        else if (panel != NULL)
-            memcpy(masks + (size_t)(chunk * CHUNK_COLUMNS) * sizeof(uint16_t), origin->present + column,
-                   CHUNK_COLUMNS * sizeof(uint16_t));
         if (format->type != WEIGHT_QUANTIZED) {
-            bytes += write_float_chunk(origin, row0, column, at);
+            bytes += write_float_chunk(origin, row0, column, masks != NULL ? masks + chunk * (int)sizeof(uint64_t) : NULL, at);
             continue;
         }
         if (values != NULL)

@@ -22,11 +22,12 @@
 //            ones in high. n:m is stored as a bitmask too: it costs one bit a weight, as two 2-bit indices in each four do.
 //   block    values: the present chunks, their codes packed densely from the low bits up.
 //
-// f32, bf16 and 16-bit codes (signed) are stored by column:
+// f32, bf16 and 16-bit codes (signed) are stored by column, bf16 by pair of columns:
 //
 //   dense    f32, q16: (columns, 16). bf16: (columns/2, 16, 2).
-//   bitmask  masks: one uint16 a column, bit = row. values: the present ones in order of column, row.
-//   block    values: the present chunks, (4, 16).
+//   bitmask  masks: f32: one uint16 a column, bit = row; bf16: one uint32 a pair, bit = 2·row + column % 2. values: the present ones
+//            in this order.
+//   block    values: the present chunks, f32: (4, 16); bf16: (2, 16, 2).
 #ifndef LLMSWEEP_PACKED_H
 #define LLMSWEEP_PACKED_H
 

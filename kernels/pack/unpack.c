@@ -133,21 +133,28 @@ static float read_float(const struct panel_reader *reader, size_t index) {
     return bfloat16_to_float(((const uint16_t *)(const void *)values)[index]);
 }
 
+// What is present of the columns whose values lie together, bit = entry.
+static uint32_t float_mask(const struct panel_reader *reader, int column, int together) {
+    uint32_t mask = together == 2 ? UINT32_MAX : UINT16_MAX;
+    if (reader->packed->format.store == STORE_BLOCK)
+        return chunk_mask(reader, column / CHUNK_COLUMNS) ? mask : 0;
+    if (reader->packed->format.store != STORE_DENSE) {
+        const size_t at = (size_t)(reader->tile * TILE_COLUMNS + column) * sizeof(uint16_t);
+        mask = 0;
+        memcpy(&mask, reader->panel.masks + at, (size_t)together * sizeof(uint16_t));
+    }
+    return mask;
+}
+
 void panel_next_floats(struct panel_reader *reader, float values[TILE_COLUMNS][PACKED_PANEL_ROWS]) {
     const struct packed_matrix *packed = reader->packed;
-    const enum sparse_store store = packed->format.store;
-    const bool pairs = packed->format.type == WEIGHT_BF16 && store == STORE_DENSE;
+    const int together = packed->format.type == WEIGHT_BF16 ? 2 : 1;
     size_t count = 0;
-    for (int column = 0; column < TILE_COLUMNS; column++) {
-        uint16_t mask = UINT16_MAX;
-        if (store == STORE_BLOCK)
-            mask = chunk_mask(reader, column / CHUNK_COLUMNS) ? UINT16_MAX : 0;
-        else if (store != STORE_DENSE)
-            mask = ((const uint16_t *)(const void *)reader->panel.masks)[reader->tile * TILE_COLUMNS + column];
-        for (int row = 0; row < PACKED_PANEL_ROWS; row++) {
-            const size_t pair = (size_t)(column / 2 * 2 * PACKED_PANEL_ROWS + row * 2 + column % 2);
-            const bool present = mask >> row & 1;
-            values[column][row] = present ? read_float(reader, pairs ? pair : count) : 0.0f;
+    for (int column = 0; column < TILE_COLUMNS; column += together) {
+        const uint32_t mask = float_mask(reader, column, together);
+        for (int entry = 0; entry < together * PACKED_PANEL_ROWS; entry++) {
+            const bool present = mask >> entry & 1;
+            values[column + entry % together][entry / together] = present ? read_float(reader, count) : 0.0f;
             count += present;
         }
     }

@@ -6,6 +6,7 @@
 #define STORE                       STORE_DENSE
 #define IN_PLACE                    0
 #define NEXT_FLOATS(source, buffer) next_bf16(source, buffer)
+#define READ_COLUMNS(source, w)     read_columns(source, true, w)
 #define MANY_TOKENS                 "kernels/linear/linear_f32_many.h"
 #include "kernels/linear/linear_f32_simd.h"
 

@@ -6,7 +6,7 @@
 #define STORE                       STORE_BLOCK
 #define IN_PLACE                    0
 #define NEXT_FLOATS(source, buffer) next_bf16_blocks(source, buffer)
-#define READ_COLUMNS(source, w)     read_block_columns(source, true, w)
+#define READ_COLUMNS(source, w)     read_columns(source, true, w)
 #define MANY_TOKENS                 "kernels/linear/linear_f32_block.h"
 #include "kernels/linear/linear_f32_simd.h"
 

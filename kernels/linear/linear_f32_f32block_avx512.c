@@ -6,7 +6,7 @@
 #define STORE                       STORE_BLOCK
 #define IN_PLACE                    1
 #define NEXT_FLOATS(source, buffer) next_f32_blocks(source, buffer)
-#define READ_COLUMNS(source, w)     read_block_columns(source, false, w)
+#define READ_COLUMNS(source, w)     read_columns(source, false, w)
 #define MANY_TOKENS                 "kernels/linear/linear_f32_block.h"
 #include "kernels/linear/linear_f32_simd.h"
 

@@ -29,7 +29,8 @@ FLATTEN void multiply_chunk(int width, struct source *source, const float *x, vf
 
 FLATTEN void multiply_tile(int width, struct source *source, const float *x, vfloat part[][VECTORS]) {
     if (!BLOCKED) {
-        prefetch(source->masks);
+        if (STORE != STORE_DENSE)
+            prefetch(source->masks);
         for (int chunk = 0; chunk < TILE_CHUNKS; chunk++)
             multiply_chunk(width, source, x + CHUNK_COLUMNS * chunk * width, part);
         return;

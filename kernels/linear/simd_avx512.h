@@ -262,8 +262,8 @@ static inline const float *next_bf16_blocks(struct source *source, float *buffer
     return buffer;
 }
 
-// Two columns of a present chunk, in registers.
-FLATTEN void read_block_columns(struct source *source, bool bf16, vfloat columns[2][VECTORS]) {
+// Two columns of the dense store, or of a present chunk of the block store, in registers.
+FLATTEN void read_columns(struct source *source, bool bf16, vfloat columns[2][VECTORS]) {
     vfloat pair[2];
     prefetch(source->values);
     if (bf16) {

@@ -10,6 +10,7 @@
 #ifndef LLMSWEEP_ENGINE_H
 #define LLMSWEEP_ENGINE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -66,12 +67,16 @@ int engine_score(struct engine *engine, const int32_t *tokens, int batch, int le
                  void *context, char *error, size_t error_size);
 
 // Teacher-forced check that what was timed is what the model says: prompt and generated tokens, (batch, prompt) and (generated, batch) as
-// engine_prefill_lengths took (lengths: (batch) or NULL) and it and engine_decode gave them, go through one prefill, each sequence whole; each generated token must be (nearly) the largest logit
-// at its position. worst_gap receives the largest (maximum − the token's logit), in units of the position's logit standard deviation, on
-// every rank. Rounding differences of prefill and decode order explain gaps up to engine_gap_tolerance().
+// engine_prefill_lengths took (lengths: (batch) or NULL) and it and engine_decode gave them, go through one prefill, each sequence whole;
+// each generated token must be (nearly) the largest logit at its position. gap receives (maximum − the token's logit) in units of the position's
+// logit standard deviation, the worst and the mean over all tokens, on every rank; engine_gap_explained() says whether the rounding that prefill
+// and decode do in other orders explains it.
+struct engine_gap {
+    double worst, mean;
+};
 int engine_verify_tokens(struct engine *engine, const int32_t *prompts, int batch, int prompt, const int *lengths,
-                         const int32_t *generated, int steps, double *worst_gap, char *error, size_t error_size);
-double engine_gap_tolerance(const struct engine *engine);
+                         const int32_t *generated, int steps, struct engine_gap *gap, char *error, size_t error_size);
+bool engine_gap_explained(const struct engine *engine, const struct engine_gap *gap);
 // FNV-1a of the tokens, (count), in order.
 uint64_t engine_hash_tokens(const int32_t *tokens, size_t count);
 

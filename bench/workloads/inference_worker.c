@@ -415,14 +415,14 @@ int inference_verify(void *opaque, const char *known_output, struct record *fact
         return 0;
     }
     if (!known) {
-        double gap = NAN, tolerance = engine_gap_tolerance(state->engine);
+        struct engine_gap gap;
         int result = engine_verify_tokens(state->engine, state->prompts, state->cell.batch, state->cell.prompt, state->lengths,
                                           state->generated, state->cell.gen, &gap, error, error_size);
         if (result)
             return result;
-        if (!(gap <= tolerance)) {
-            snprintf(error, error_size, "diverged: a timed token is %.3g standard deviations below the largest logit of a check (%.3g allowed)",
-                     gap, tolerance);
+        if (!engine_gap_explained(state->engine, &gap)) {
+            snprintf(error, error_size, "diverged: timed tokens are up to %.3g, in the mean %.3g standard deviations below the largest logits of a check%s",
+                     gap.worst, gap.mean, state->cell.activation == ACTIVATION_Q8 ? " (act = f32 rounds less)" : "");
             return -EBADMSG;
         }
         struct verified_cell *grown = realloc(state->verified, (state->verified_count + 1) * sizeof *grown);
@@ -432,7 +432,7 @@ int inference_verify(void *opaque, const char *known_output, struct record *fact
         }
         state->verified = grown;
         known = &grown[state->verified_count++];
-        *known = (struct verified_cell){.hash = hash, .exact = gap == 0};
+        *known = (struct verified_cell){.hash = hash, .exact = gap.worst == 0};
         snprintf(known->name, sizeof known->name, "%s", state->name);
     }
     record_set(facts, "verified", "%s", known->exact ? "exact" : "tolerance");

@@ -7,12 +7,14 @@
 
 #define SCALES(q) q "g32", q "g64", q "g128", q "c"
 #define BOTH(q)   SCALES(q), q "g32a", q "g64a", q "g128a", q "ca"
-#define STORES(w) w "+s50", w "+2:4", w "+4:8", w "+b16x4"
+#define MASKS(w)  w "+s50", w "+2:4", w "+4:8"
+#define STORES(w) MASKS(w), w "+b16x4"
+#define MASKED(q) MASKS(q "g32"), MASKS(q "g128a"), MASKS(q "c")
 #define SPARSE(q) STORES(q "g32"), STORES(q "g128a"), STORES(q "c"), STORES(q "ca")
 
-static const char *const formats[] = {"f32",          "bf16",       SCALES("q16"), BOTH("q8"),  BOTH("q6"),
-                                      BOTH("q5"),     BOTH("q4"),   BOTH("q3"),    BOTH("q2"),  STORES("f32"),
-                                      STORES("bf16"), SPARSE("q8"), SPARSE("q4"),  SPARSE("q2")};
+static const char *const formats[] = {
+    "f32",        "bf16",        SCALES("q16"), BOTH("q8"),   BOTH("q6"),   BOTH("q5"),   BOTH("q4"),   BOTH("q3"),   BOTH("q2"),
+    STORES("f32"), STORES("bf16"), SPARSE("q8"), MASKED("q6"), MASKED("q5"), SPARSE("q4"), MASKED("q3"), SPARSE("q2")};
 
 const char *const *linear_formats(size_t *count) {
     *count = sizeof(formats) / sizeof(formats[0]);

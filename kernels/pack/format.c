@@ -201,9 +201,10 @@ int packed_check_shape(const struct weight_format *format, int rows, int columns
     else if (format->type == WEIGHT_QUANTIZED && format->group == 0 && columns > 65536)
         snprintf(reason, reason_size,
                  "%s: %d columns are more than the 65536 that one scale a row can cover (use g128)", word, columns);
-    else if (format->type == WEIGHT_QUANTIZED && format->store != STORE_DENSE && format->bits != 8 &&
-             format->bits != 4 && format->bits != 2)
-        snprintf(reason, reason_size, "%s: sparse stores hold f32, bf16 and 8, 4 or 2-bit codes", word);
+    else if (format->type == WEIGHT_QUANTIZED && format->store != STORE_DENSE && format->bits == 16)
+        snprintf(reason, reason_size, "%s: sparse stores hold f32, bf16 and codes of up to 8 bits", word);
+    else if (format->type == WEIGHT_QUANTIZED && format->store == STORE_BLOCK && format->bits != 8 && format->bits != 4 && format->bits != 2)
+        snprintf(reason, reason_size, "%s: the block store holds f32, bf16 and 8, 4 or 2-bit codes", word);
     else
         return 0;
     return -EINVAL;

@@ -19,12 +19,13 @@ static const char usage[] =
     "  --base REV|DIR   what to compare with, such as main, HEAD~1, ../release\n"
     "  --head REV|DIR   what is judged (default: the working tree)\n"
     "  --spec SPEC      the cells (default bench/specs/gate.ini)\n"
+    "  --quality-spec S those whose quality is compared (default: the cells of SPEC; without --spec bench/specs/gate-quality.ini)\n"
     "  --set KEY=VALUE  over what the spec says, for both\n"
-    "  --pairs N        blocks to run (default: what the number of cells needs, at least 10)\n"
+    "  --pairs N        blocks of the first set (default 12); twice as many follow for the figures that may have changed\n"
     "  --time T         for pairs and second look together, such as 8m (default) or 300s\n"
-    "  --threshold P    a change of speed below this is of no interest (default 2%)\n"
+    "  --threshold P    a change of speed below this is of no interest (default 1.5%)\n"
     "  --quality P      a rise of perplexity below this is of no interest (default 0.1%)\n"
-    "  --no-second-look judge by the first set of pairs alone\n"
+    "  --no-second-look judge by one set of pairs, as many as the number of cells needs\n"
     "  --witness        also count instructions with Valgrind, at AVX2 on one thread: what executes more is named, as a hint (exit code 4 at most)\n"
     "  --witness-only   count instructions, run no pairs: seconds instead of minutes, and no verdict on speed\n"
     "  --witness-spec S what is counted (default bench/specs/witness.ini)\n"
@@ -72,9 +73,9 @@ static bool read_seconds(const char *text, double *seconds) {
 }
 
 static int parse_arguments(int argc, char **argv, struct arguments *arguments) {
-    enum { BASE = 256, HEAD, SPEC, SET, PAIRS, TIME, THRESHOLD, QUALITY, NO_SECOND, WITNESS, WITNESS_ONLY, WITNESS_SPEC, WITNESS_LIMIT, FORMAT, QUIET };
+    enum { BASE = 256, HEAD, SPEC, QUALITY_SPEC, SET, PAIRS, TIME, THRESHOLD, QUALITY, NO_SECOND, WITNESS, WITNESS_ONLY, WITNESS_SPEC, WITNESS_LIMIT, FORMAT, QUIET };
     static const struct option options[] = {{"base", required_argument, NULL, BASE},       {"head", required_argument, NULL, HEAD},
-                                            {"spec", required_argument, NULL, SPEC},       {"set", required_argument, NULL, SET},
+                                            {"spec", required_argument, NULL, SPEC},       {"quality-spec", required_argument, NULL, QUALITY_SPEC}, {"set", required_argument, NULL, SET},
                                             {"pairs", required_argument, NULL, PAIRS},     {"time", required_argument, NULL, TIME},
                                             {"threshold", required_argument, NULL, THRESHOLD}, {"quality", required_argument, NULL, QUALITY},
                                             {"no-second-look", no_argument, NULL, NO_SECOND}, {"witness", no_argument, NULL, WITNESS},
@@ -83,8 +84,8 @@ static int parse_arguments(int argc, char **argv, struct arguments *arguments) {
                                             {"quiet", no_argument, NULL, QUIET},           {"output", required_argument, NULL, 'o'},
                                             {"help", no_argument, NULL, 'h'},              {0}};
     struct gate_options *gate = &arguments->options;
+    const char *quality_spec = NULL;
     *arguments = (struct arguments){.options = gate_defaults, .form = "text"};
-    gate->spec = "bench/specs/gate.ini";
     gate->messages = stderr;
     gate->overrides = arguments->overrides;
     gate->interrupted = &interrupted;
@@ -101,6 +102,9 @@ static int parse_arguments(int argc, char **argv, struct arguments *arguments) {
             break;
         case SPEC:
             gate->spec = optarg;
+            break;
+        case QUALITY_SPEC:
+            quality_spec = optarg;
             break;
         case SET:
             if (gate->override_count == SETTINGS)
@@ -127,6 +131,7 @@ static int parse_arguments(int argc, char **argv, struct arguments *arguments) {
             break;
         case NO_SECOND:
             gate->second_look = false;
+            gate->rules.screen = 0;
             break;
         case WITNESS_ONLY:
             gate->witness_only = true;
@@ -156,6 +161,12 @@ static int parse_arguments(int argc, char **argv, struct arguments *arguments) {
             return option == 'h' ? -1 : 2;
         }
     }
+    if (!gate->spec) {
+        gate->spec = "bench/specs/gate.ini";
+        gate->quality_spec = "bench/specs/gate-quality.ini";
+    }
+    if (quality_spec)
+        gate->quality_spec = quality_spec;
     if (optind < argc)
         return complain("takes options only (--help says which)");
     if (!gate->base)

@@ -17,10 +17,10 @@
 #include "harness/stats.h"
 
 enum arm { ARM_BASE, ARM_HEAD, ARM_AGAIN, ARMS };
-enum { SETS = 20, PROCESS_SECONDS = 600 };
+enum { SETS = 20, PROCESS_SECONDS = 600, SCREENING_BLOCKS = 12 };
 
 const struct gate_options gate_defaults = {
-    .seconds = 480, .quality_threshold = 0.001, .rules = {.threshold = 0.02, .level = 0.01, .seed = 1, .resamples = 4000}, .second_look = true,
+    .seconds = 480, .quality_threshold = 0.001, .rules = {.threshold = 0.015, .level = 0.01, .screen = 0.05, .seed = 1, .resamples = 4000}, .second_look = true,
     .witness_spec = "bench/specs/witness.ini", .witness_limit = 0.005};
 
 struct gate {
@@ -87,23 +87,36 @@ static void drop_run(struct gate *gate, const char *name, struct report_run *run
 // ---------------------------------------------------------------------------------------------------------------------
 // Which cells: one run of each version, with quality
 
+static bool is_member(const struct gate_row *mean, const struct gate_row *row) {
+    return !row->members && (mean->phase == row->phase || mean->phase == GATE_BOTH_PHASES) && !strcmp(row->kernel, mean->kernel);
+}
+
+// Of each kernel's cells in one phase (or both), told at the first of them.
+static void add_mean(struct gate_result *result, size_t first, size_t cells, enum compare_phase phase) {
+    struct gate_row *mean = &result->rows[result->row_count];
+    *mean = (struct gate_row){.phase = phase};
+    memcpy(mean->kernel, result->rows[first].kernel, sizeof mean->kernel);
+    size_t before = 0, members = 0, phases[COMPARE_PHASES] = {0};
+    for (size_t i = 0; i < cells; i++)
+        if (is_member(mean, &result->rows[i])) {
+            before += i < first;
+            phases[result->rows[i].phase]++;
+            members++;
+        }
+    if (before || members < 2 || (phase == GATE_BOTH_PHASES && (!phases[COMPARE_PREFILL] || !phases[COMPARE_DECODE])))
+        return;
+    mean->members = members;
+    snprintf(mean->label, sizeof mean->label, "kernel %.90s, mean of %zu %s", mean->kernel, members, phase == GATE_BOTH_PHASES ? "figures" : "cells");
+    result->row_count++;
+}
+
 static void add_means(struct gate_result *result) {
     size_t cells = result->row_count;
-    for (size_t i = 0; i < cells; i++) {
-        const struct gate_row *row = &result->rows[i];
-        size_t before = 0, members = 0;
-        for (size_t j = 0; j < cells; j++)
-            if (result->rows[j].phase == row->phase && !strcmp(result->rows[j].kernel, row->kernel)) {
-                before += j < i;
-                members++;
-            }
-        if (before || members < 2 || !*row->kernel)
-            continue;
-        struct gate_row *mean = &result->rows[result->row_count++];
-        *mean = (struct gate_row){.phase = row->phase, .members = members};
-        memcpy(mean->kernel, row->kernel, sizeof mean->kernel);
-        snprintf(mean->label, sizeof mean->label, "kernel %.90s, mean of %zu cells", mean->kernel, members);
-    }
+    for (size_t i = 0; i < cells; i++)
+        if (*result->rows[i].kernel) {
+            add_mean(result, i, cells, result->rows[i].phase);
+            add_mean(result, i, cells, GATE_BOTH_PHASES);
+        }
 }
 
 // The means of one arm's blocks, once all its cells are measured; absent where one of the cells is.
@@ -113,38 +126,61 @@ static void fill_means(const struct gate_result *result, double *const *into, si
         for (size_t b = 0; b < blocks && mean->members; b++) {
             double logs = 0;
             for (size_t r = 0; r < result->row_count; r++)
-                if (!result->rows[r].members && result->rows[r].phase == mean->phase && !strcmp(result->rows[r].kernel, mean->kernel))
+                if (is_member(mean, &result->rows[r]))
                     logs += log(into[r][b]);
             into[m][b] = exp(logs / (double)mean->members);
         }
     }
 }
 
-static int take_cells(struct gate *gate, const struct comparison *comparison, char *error, size_t error_size) {
+static void take_broken(struct gate_result *result, const struct compared_cell *cell, const char *label) {
+    snprintf(result->broken[result->broken_count].label, sizeof result->broken->label, "%s", label);
+    snprintf(result->broken[result->broken_count].status, sizeof result->broken->status, "%s", cell->b->status);
+    snprintf(result->broken[result->broken_count++].reason, sizeof result->broken->reason, "%s", cell->b->reason);
+}
+
+static void take_quality(const struct gate_options *options, struct gate_result *result, const struct compared_cell *cell, const char *label) {
+    struct gate_quality *quality = &result->qualities[result->quality_count++];
+    snprintf(quality->label, sizeof quality->label, "%s", label);
+    quality->dlnppl = cell->dlnppl;
+    quality->worse = cell->worse && cell->dlnppl.value >= options->quality_threshold;
+    quality->better = cell->better && cell->dlnppl.value <= -options->quality_threshold;
+    result->worse += quality->worse;
+}
+
+// What cannot be timed any more, and quality; after the cells of the spec those of the spec of quality, where that is another.
+static int take_qualities(struct gate *gate, const struct comparison *comparison) {
     struct gate_result *result = gate->result;
-    result->rows = calloc(comparison->cell_count * COMPARE_PHASES * 2 + 1, sizeof *result->rows); // each could be a kernel's only one
-    result->qualities = calloc(comparison->cell_count + 1, sizeof *result->qualities);
-    result->broken = calloc(comparison->cell_count + 1, sizeof *result->broken);
-    if (!result->rows || !result->qualities || !result->broken)
+    void *qualities = realloc(result->qualities, (result->quality_count + comparison->cell_count + 1) * sizeof *result->qualities);
+    if (qualities)
+        result->qualities = qualities;
+    void *broken = realloc(result->broken, (result->broken_count + comparison->cell_count + 1) * sizeof *result->broken);
+    if (broken)
+        result->broken = broken;
+    if (!qualities || !broken)
         return -ENOMEM;
-    result->lone = comparison->lone_count;
+    result->lone += comparison->lone_count;
     for (size_t i = 0; i < comparison->cell_count; i++) {
         const struct compared_cell *cell = &comparison->cells[i];
         char label[400];
         report_cell_label(comparison->b, cell->b, label, sizeof label);
-        if (cell->broken) {
-            memcpy(result->broken[result->broken_count].label, label, sizeof label);
-            snprintf(result->broken[result->broken_count].status, sizeof result->broken->status, "%s", cell->b->status);
-            snprintf(result->broken[result->broken_count++].reason, sizeof result->broken->reason, "%s", cell->b->reason);
-        }
-        if (!isnan(cell->dlnppl.value)) {
-            struct gate_quality *quality = &result->qualities[result->quality_count++];
-            memcpy(quality->label, label, sizeof label);
-            quality->dlnppl = cell->dlnppl;
-            quality->worse = cell->worse && cell->dlnppl.value >= gate->options->quality_threshold;
-            quality->better = cell->better && cell->dlnppl.value <= -gate->options->quality_threshold;
-            result->worse += quality->worse;
-        }
+        if (cell->broken)
+            take_broken(result, cell, label);
+        if (!isnan(cell->dlnppl.value))
+            take_quality(gate->options, result, cell, label);
+    }
+    return 0;
+}
+
+static int take_cells(struct gate *gate, const struct comparison *comparison, char *error, size_t error_size) {
+    struct gate_result *result = gate->result;
+    result->rows = calloc(comparison->cell_count * COMPARE_PHASES * 3 + 1, sizeof *result->rows); // with means of one phase and of both
+    if (!result->rows)
+        return -ENOMEM;
+    for (size_t i = 0; i < comparison->cell_count; i++) {
+        const struct compared_cell *cell = &comparison->cells[i];
+        char label[400];
+        report_cell_label(comparison->b, cell->b, label, sizeof label);
         for (int phase = 0; phase < COMPARE_PHASES; phase++) {
             if (!cell->speed[phase].present)
                 continue;
@@ -164,18 +200,33 @@ static int take_cells(struct gate *gate, const struct comparison *comparison, ch
     return 0;
 }
 
-static int survey(struct gate *gate, char *error, size_t error_size) {
-    struct comparison comparison = {0};
+// Of both versions; their folders stay: they show what was judged.
+static int run_both(struct gate *gate, const char *spec, const char *const names[2], struct report_run runs[2], struct comparison *comparison, char *error,
+                    size_t error_size) {
     struct compare_options options = compare_defaults;
-    int result = run_process(gate, ARM_BASE, gate->options->spec, "survey-base", NULL, 0, &gate->survey[0], error, error_size);
+    int result = run_process(gate, ARM_BASE, spec, names[0], NULL, 0, &runs[0], error, error_size);
     if (!result)
-        result = run_process(gate, ARM_HEAD, gate->options->spec, "survey-head", NULL, 0, &gate->survey[1], error, error_size);
+        result = run_process(gate, ARM_HEAD, spec, names[1], NULL, 0, &runs[1], error, error_size);
     if (!result)
-        result = compare_runs(&gate->survey[0], &gate->survey[1], &options, &comparison, error, error_size);
+        result = compare_runs(&runs[0], &runs[1], &options, comparison, error, error_size);
+    if (!result)
+        result = take_qualities(gate, comparison);
+    return result;
+}
+
+static int survey(struct gate *gate, char *error, size_t error_size) {
+    struct comparison comparison = {0}, quality = {0};
+    struct report_run runs[2] = {0};
+    int result = run_both(gate, gate->options->spec, (const char *const[]){"survey-base", "survey-head"}, gate->survey, &comparison, error, error_size);
+    if (!result && gate->options->quality_spec)
+        result = run_both(gate, gate->options->quality_spec, (const char *const[]){"quality-base", "quality-head"}, runs, &quality, error, error_size);
     if (!result)
         result = take_cells(gate, &comparison, error, error_size);
     compare_free(&comparison);
-    return result; // the survey's folders stay: they show what was judged
+    compare_free(&quality);
+    report_run_free(&runs[0]);
+    report_run_free(&runs[1]);
+    return result;
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -208,16 +259,16 @@ static int read_medians(const struct report_run *run, const struct gate_result *
 }
 
 // One process of an arm in a block. Quality was judged in the survey; roofs and counters are of no use here.
-static int measure(struct gate *gate, enum arm arm, size_t block, double *const *into, char *error, size_t error_size) {
+static int measure(struct gate *gate, enum arm arm, size_t block, const char *formats, double *const *into, char *error, size_t error_size) {
     static const char *const arm_names[] = {"base", "head", "again"};
     char seed[40], name[60];
     // All arms of a block visit their cells in one order.
     snprintf(seed, sizeof seed, "seed=%zu", block + 1);
-    const char *const sets[] = {"quality_tokens=0", "roof_time=0", "counters=none", seed};
+    const char *const sets[] = {"quality_tokens=0", "roof_time=0", "counters=none", seed, formats};
     struct report_run run;
     snprintf(name, sizeof name, "block-%zu-%s", block + 1, arm_names[arm]);
     uint64_t start = clock_now();
-    int result = run_process(gate, arm, gate->options->spec, name, sets, sizeof sets / sizeof *sets, &run, error, error_size);
+    int result = run_process(gate, arm, gate->options->spec, name, sets, sizeof sets / sizeof *sets - !formats, &run, error, error_size);
     if (!result && (result = read_medians(&run, gate->result, arm, into, block)))
         snprintf(error, error_size, "%s: %s", name, result == -ENOMEM ? "not enough memory" : "a sample is no number");
     drop_run(gate, name, &run);
@@ -226,7 +277,7 @@ static int measure(struct gate *gate, enum arm arm, size_t block, double *const 
     return result;
 }
 
-static int measure_blocks(struct gate *gate, size_t *blocks, bool second, double budget, char *error, size_t error_size) {
+static int measure_blocks(struct gate *gate, size_t *blocks, bool second, const char *formats, double budget, char *error, size_t error_size) {
     struct gate_row *rows = gate->result->rows;
     size_t row_count = gate->result->row_count;
     enum arm order[ARMS] = {ARM_BASE, ARM_HEAD, ARM_AGAIN};
@@ -252,7 +303,7 @@ static int measure_blocks(struct gate *gate, size_t *blocks, bool second, double
             gsl_ran_shuffle(gate->rng, order, ARMS, sizeof *order);
         for (int i = 0; i < ARMS && !result; i++) {
             enum arm arm = order[block % 2 ? ARMS - 1 - i : i];
-            result = measure(gate, arm, block, into[arm], error, error_size);
+            result = measure(gate, arm, block, formats, into[arm], error, error_size);
         }
         bool any = result != 0;
         for (size_t r = 0; r < row_count && !any; r++)
@@ -279,42 +330,97 @@ static int measure_blocks(struct gate *gate, size_t *blocks, bool second, double
     return result;
 }
 
-static int judge(struct gate *gate, bool second, struct gate_row **rows, size_t row_count, size_t blocks) {
+// Of the second set: whether the rows' cells need all formats of the spec. Its other axes are left as they are; where they walk together with the
+// formats, the whole spec runs again. Returns `text`, "format=q4g32,q8g32", or NULL.
+static const char *choose_formats(const struct gate *gate, struct gate_row *const *rows, size_t row_count, char *text, size_t size) {
+    const struct gate_result *found = gate->result;
+    size_t used = (size_t)snprintf(text, size, "format=");
+    char *spec = NULL, error[300];
+    size_t bytes;
+    bool whole = file_read(gate->options->spec, 1 << 20, &spec, &bytes, error, sizeof error);
+    static const char *const words[] = {"zip", "gptq:", "awq:", "hqq:"}; // a row's format does not say how it was rounded
+    for (size_t i = 0; i < sizeof words / sizeof *words && !whole; i++)
+        whole |= strstr(spec, words[i]) != NULL;
+    free(spec);
+    for (size_t i = 0; i < gate->options->override_count; i++)
+        whole |= !strncmp(gate->options->overrides[i], "format", 6);
+    for (size_t r = 0; r < found->row_count && !whole; r++) {
+        const struct gate_row *row = &found->rows[r];
+        bool wanted = false;
+        for (size_t i = 0; i < row_count && !row->members; i++)
+            wanted |= rows[i] == row || (rows[i]->members && is_member(rows[i], row));
+        if (!wanted)
+            continue;
+        char format[40];
+        snprintf(format, sizeof format, "%.*s", (int)strcspn(row->base_cell->format, "+"), row->base_cell->format);
+        size_t length = strlen(format);
+        const char *seen = strstr(text + 7, format);
+        while (seen && ((seen[-1] != '=' && seen[-1] != ',') || (seen[length] && seen[length] != ',')))
+            seen = strstr(seen + 1, format);
+        if (!seen)
+            used += (size_t)snprintf(text + used, used < size ? size - used : 0, "%s%s", text[used - 1] == '=' ? "" : ",", format);
+        if (used >= size)
+            return NULL;
+    }
+    return whole ? NULL : text;
+}
+
+static int judge(struct gate *gate, bool second, struct gate_row **rows, size_t row_count) {
+    const struct gate_result *found = gate->result;
     struct gate_series *series = calloc(row_count + 1, sizeof *series);
     struct gate_judgement *judgements = calloc(row_count + 1, sizeof *judgements);
     int result = series && judgements ? 0 : -ENOMEM;
     for (size_t r = 0; r < row_count && !result; r++)
-        series[r] = second ? (struct gate_series){rows[r]->base2, rows[r]->head2, rows[r]->again2, blocks}
-                           : (struct gate_series){rows[r]->base, rows[r]->head, rows[r]->again, blocks};
+        series[r] = second ? (struct gate_series){rows[r]->base2, rows[r]->head2, rows[r]->again2, found->second_blocks}
+                           : (struct gate_series){rows[r]->base, rows[r]->head, rows[r]->again, found->blocks + (rows[r]->second.pairs ? found->second_blocks : 0)};
     if (!result)
         result = gate_judge(series, row_count, &gate->options->rules, judgements);
     for (size_t r = 0; r < row_count && !result; r++)
-        *(second ? &rows[r]->second : &rows[r]->first) = judgements[r];
+        *(second ? &rows[r]->second : &rows[r]->all) = judgements[r];
     free(series);
     free(judgements);
     return result;
 }
 
-// The whole spec again, so that the figures are made as the first ones were; only the rows in question are judged.
-static int look_again(struct gate *gate, char *error, size_t error_size) {
+// The figures of the second set behind those of the first.
+static int append_second(struct gate_result *found, struct gate_row *row) {
+    double **const first[] = {&row->base, &row->head, &row->again}, *const second[] = {row->base2, row->head2, row->again2};
+    for (size_t i = 0; i < 3; i++) {
+        double *grown = realloc(*first[i], (found->blocks + found->second_blocks) * sizeof *grown);
+        if (!grown)
+            return -ENOMEM;
+        memcpy(grown + found->blocks, second[i], found->second_blocks * sizeof *grown);
+        *first[i] = grown;
+    }
+    return 0;
+}
+
+// More pairs of the rows in question: by themselves they must say what all pairs together say.
+static int look_again(struct gate *gate, struct gate_row **all, char *error, size_t error_size) {
     struct gate_result *found = gate->result;
     struct gate_row **rows = calloc(found->row_count + 1, sizeof *rows);
+    char formats[400];
     size_t count = 0;
     int result = rows ? 0 : -ENOMEM;
     for (size_t r = 0; rows && r < found->row_count; r++)
-        if (found->rows[r].first.verdict == VERDICT_SLOWER || found->rows[r].first.verdict == VERDICT_FASTER)
+        if (found->rows[r].all.candidate)
             rows[count++] = &found->rows[r];
     if (result || !count || !gate->options->second_look)
         goto out;
-    size_t blocks = gate_pairs_needed(count, gate->options->rules.level);
+    size_t needed = gate_pairs_needed(found->row_count, gate->options->rules.level), blocks = 2 * found->blocks > needed ? 2 * found->blocks : needed;
     blocks += blocks % 2;
     progress_note(&gate->progress, "looking again at %zu figure%s", count, count == 1 ? "" : "s");
-    result = measure_blocks(gate, &blocks, true, gate->options->seconds - clock_seconds(gate->start, clock_now()), error, error_size);
+    result = measure_blocks(gate, &blocks, true, choose_formats(gate, rows, count, formats, sizeof formats),
+                            gate->options->seconds - clock_seconds(gate->start, clock_now()), error, error_size);
     found->second_blocks = blocks;
     if (!result)
-        result = judge(gate, true, rows, count, blocks);
+        result = judge(gate, true, rows, count);
     for (size_t r = 0; r < count && !result; r++)
-        gate_confirm(&rows[r]->first, &rows[r]->second);
+        result = append_second(found, rows[r]);
+    if (!result)
+        result = judge(gate, false, all, found->row_count);
+    for (size_t r = 0; r < count && !result; r++)
+        gate_confirm(&rows[r]->all, &rows[r]->second);
 out:
     free(rows);
     return result;
@@ -356,16 +462,18 @@ int gate_run(const struct gate_options *options, struct gate_result *result, cha
         code = -ENOMEM;
     for (size_t r = 0; rows && r < result->row_count; r++)
         rows[r] = &result->rows[r];
-    result->blocks = options->blocks ? options->blocks : gate_pairs_needed(result->row_count, options->rules.level);
+    result->blocks = options->blocks       ? options->blocks
+                     : options->second_look ? SCREENING_BLOCKS
+                                            : gate_pairs_needed(result->row_count, options->rules.level);
     result->blocks += result->blocks % 2;
     if (!code && result->row_count)
-        code = measure_blocks(&gate, &result->blocks, false, options->seconds * 0.65, error, error_size);
+        code = measure_blocks(&gate, &result->blocks, false, NULL, options->seconds * (options->second_look ? 0.5 : 1), error, error_size);
     if (!code && result->row_count)
-        code = judge(&gate, false, rows, result->row_count, result->blocks);
+        code = judge(&gate, false, rows, result->row_count);
     if (!code)
-        code = look_again(&gate, error, error_size);
+        code = look_again(&gate, rows, error, error_size);
     for (size_t r = 0; r < result->row_count && !code; r++)
-        result->verdicts[result->rows[r].first.verdict]++;
+        result->verdicts[result->rows[r].all.verdict]++;
 out:
     result->elapsed = clock_seconds(begun, clock_now());
     progress_end(&gate.progress);

@@ -13,10 +13,11 @@
 struct gate_options {
     const char *base, *head; // a git revision, or a folder: of a build (DIR/build/llmsweep), or of sources. head NULL: the working tree
     const char *spec;
+    const char *quality_spec; // whose cells quality is compared of; NULL: those of `spec`
     const char *folder;      // where builds, runs and the result go; made
     const char *const *overrides; // (override_count) "KEY=VALUE" for both
     size_t override_count;
-    size_t blocks;           // 0: as many as the family of cells needs
+    size_t blocks;           // of the first set; 0: as few as can be screened, or with no second look as many as the family of cells needs
     double seconds;          // for the pairs and the second look; blocks are cut to fit, but not below what can be judged
     double quality_threshold; // ln perplexity that is of no practical interest
     struct gate_rules rules;
@@ -29,6 +30,8 @@ struct gate_options {
 };
 extern const struct gate_options gate_defaults;
 
+#define GATE_BOTH_PHASES COMPARE_PHASES // of a mean over a kernel's prefill and decode
+
 // A figure: a cell's speed in one phase; or, of all cells that run through one kernel, the geometric mean, in which their noise cancels.
 struct gate_row {
     char label[400];
@@ -36,10 +39,12 @@ struct gate_row {
     char kernel[96];
     enum compare_phase phase;
     size_t members; // of a mean: how many rows with its kernel and phase it is of; 0: a cell
-    struct gate_judgement first, second; // second.pairs 0: there was no second look
+    struct gate_judgement all, second; // over both sets of pairs, by the second alone; second.pairs 0: it was not looked at again
     double *base, *head, *again;         // (blocks)
     double *base2, *head2, *again2;      // (second_blocks)
 };
+
+const char *gate_phase_name(const struct gate_row *row); // "prefill", "decode", "both"
 
 struct gate_quality {
     char label[400];

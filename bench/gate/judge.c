@@ -49,9 +49,11 @@ static int measure(const struct gate_series *series, size_t count, const struct 
         return result;
     judgement->ratio = (struct figure){interval.estimate, interval.lo, interval.hi};
     judgement->p = test.p;
-    // Of a normal interval's half-width, what has to be exceeded at the adjusted level, with a chance of four in five.
+    // Of a normal interval's half-width, what has to be exceeded at the adjusted level, with a chance of four in five; or at the screen with one of
+    // nine in ten, and then in the second set, which is longer, with as much.
     double error = (interval.hi - interval.lo) / (2 * 1.96);
-    double needed = gsl_cdf_ugaussian_Qinv(rules->level / 2 / (double)count) + gsl_cdf_ugaussian_Qinv(0.2);
+    double needed = rules->screen > 0 ? gsl_cdf_ugaussian_Qinv(rules->screen / 2) + gsl_cdf_ugaussian_Qinv(0.1)
+                                      : gsl_cdf_ugaussian_Qinv(rules->level / 2 / (double)count) + gsl_cdf_ugaussian_Qinv(0.2);
     judgement->smallest_effect = fmax(fmax(rules->threshold, judgement->floor), needed * error);
     return 0;
 }
@@ -68,6 +70,7 @@ static void judge(const struct gate_rules *rules, struct gate_judgement *judgeme
     }
     double least = fmax(rules->threshold, judgement->floor), change = fabs(ratio.value - 1);
     bool excludes = ratio.lo > 1 || ratio.hi < 1, significant = judgement->p_adjusted < rules->level;
+    judgement->candidate = excludes && change >= rules->threshold && judgement->p < rules->screen;
     if (excludes && significant && change >= least)
         judgement->verdict = ratio.value > 1 ? VERDICT_FASTER : VERDICT_SLOWER;
     else if (change >= least && excludes)
@@ -105,10 +108,10 @@ int gate_judge(const struct gate_series *series, size_t count, const struct gate
     return result;
 }
 
-void gate_confirm(struct gate_judgement *first, const struct gate_judgement *second) {
-    if (second->verdict == first->verdict)
+void gate_confirm(struct gate_judgement *both, const struct gate_judgement *second) {
+    if (second->verdict == both->verdict || (both->verdict != VERDICT_SLOWER && both->verdict != VERDICT_FASTER))
         return;
-    snprintf(first->why, sizeof first->why, "%s at first (%.3f×), not seen again in a second set of pairs (%.3f×)", verdict_name(first->verdict), first->ratio.value,
-             second->ratio.value);
-    first->verdict = VERDICT_AMBIGUOUS;
+    snprintf(both->why, sizeof both->why, "%s over all pairs (%.3f×), not seen again in the second set by itself (%.3f×)", verdict_name(both->verdict),
+             both->ratio.value, second->ratio.value);
+    both->verdict = VERDICT_AMBIGUOUS;
 }

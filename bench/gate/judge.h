@@ -17,6 +17,7 @@ struct gate_series {
 struct gate_rules {
     double threshold; // a change below this share is of no practical interest
     double level;     // Holm-adjusted p must be below
+    double screen;    // p, not adjusted, below which a figure of the first set is looked at again; 0: the first set decides alone
     uint64_t seed;    // of the bootstrap
     size_t resamples; // of the bootstrap
 };
@@ -27,7 +28,8 @@ struct gate_judgement {
     double p, p_adjusted; // Wilcoxon's signed rank, Holm over all series
     double floor;         // |ratio − 1| that the A/A pairs' interval reaches
     double smallest_effect; // that would have been found four times in five
-    enum verdict verdict; // before a second look: same, faster, slower, ambiguous
+    bool candidate;       // beyond the threshold, and p below the screen: to be looked at again
+    enum verdict verdict; // same, faster, slower, ambiguous
     char why[128];        // of ambiguous
 };
 
@@ -38,8 +40,8 @@ size_t gate_pairs_needed(size_t series, double level);
 
 // Judges all series together. -ENOMEM.
 int gate_judge(const struct gate_series *series, size_t count, const struct gate_rules *rules, struct gate_judgement *judgements);
-// After a second set of pairs of a series whose verdict was faster or slower: the verdict stays where the second set says the same, else it
-// becomes ambiguous.
-void gate_confirm(struct gate_judgement *first, const struct gate_judgement *second);
+// Of a series whose verdict over both sets of pairs is faster or slower: it stays where the second set by itself says the same, else it becomes
+// ambiguous. Since the second set is judged by itself, what the first let through costs time, and no false alarms.
+void gate_confirm(struct gate_judgement *both, const struct gate_judgement *second);
 
 #endif

@@ -12,6 +12,10 @@
 #include "bench/report/text.h"
 #include "harness/csv.h"
 
+const char *gate_phase_name(const struct gate_row *row) {
+    return row->phase < COMPARE_PHASES ? compare_phase_names[row->phase] : "both";
+}
+
 static int by_effect(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
@@ -21,8 +25,8 @@ static void write_resolution(struct document *document, const struct gate_result
     double *effects = calloc(result->row_count + 1, sizeof *effects);
     size_t count = 0;
     for (size_t r = 0; effects && r < result->row_count; r++)
-        if (!isnan(result->rows[r].first.smallest_effect))
-            effects[count++] = result->rows[r].first.smallest_effect;
+        if (!isnan(result->rows[r].all.smallest_effect))
+            effects[count++] = result->rows[r].all.smallest_effect;
     if (count) {
         qsort(effects, count, sizeof *effects, by_effect);
         document_paragraph(document, "The smallest change that this gate would have found, four times in five: %.1f%% in half of the figures, %.1f%% in the worst one. "
@@ -43,14 +47,14 @@ static void write_rows(struct document *document, const struct gate_result *resu
         for (size_t r = 0; r < result->row_count; r++) {
             const struct gate_row *row = &result->rows[r];
             char ratio[96], second[96] = "", p[32], floor[32], verdict[200];
-            if (row->first.verdict != order[v])
+            if (row->all.verdict != order[v])
                 continue;
             if (row->second.pairs)
                 compare_ratio_text(row->second.ratio, second, sizeof second);
-            snprintf(p, sizeof p, "%.2g", row->first.p_adjusted);
-            snprintf(floor, sizeof floor, "%.1f%%", row->first.floor * 100);
-            snprintf(verdict, sizeof verdict, "%s%s%s", verdict_name(row->first.verdict), *row->first.why ? ": " : "", row->first.why);
-            document_row(document, (const char *[]){row->label, compare_phase_names[row->phase], compare_ratio_text(row->first.ratio, ratio, sizeof ratio), second, p, floor,
+            snprintf(p, sizeof p, "%.2g", row->all.p_adjusted);
+            snprintf(floor, sizeof floor, "%.1f%%", row->all.floor * 100);
+            snprintf(verdict, sizeof verdict, "%s%s%s", verdict_name(row->all.verdict), *row->all.why ? ": " : "", row->all.why);
+            document_row(document, (const char *[]){row->label, gate_phase_name(row), compare_ratio_text(row->all.ratio, ratio, sizeof ratio), second, p, floor,
                                                     verdict});
         }
 }
@@ -103,8 +107,10 @@ static void write_judged(const struct gate_options *options, const struct gate_r
     if (result->lone)
         document_paragraph(document, "%zu cells are in one version only, and were not judged.", result->lone);
     document_paragraph(document, "Slower or faster: the 95%% bootstrap interval of the median paired ratio excludes 1, the change is at least %.3g%% and above the A/A "
-                       "floor of its figure, Wilcoxon's p adjusted by Holm is below %.2g, and a second set of pairs says the same.",
-                       options->rules.threshold * 100, options->rules.level);
+                       "floor of its figure, Wilcoxon's p adjusted by Holm over all figures is below %.2g%s.",
+                       options->rules.threshold * 100, options->rules.level,
+                       options->second_look ? ", and the second set of pairs says the same by itself. Only figures that the first set lets look changed are looked at again"
+                                            : "");
 }
 
 int gate_write(const struct gate_options *options, const struct gate_result *result, int form, FILE *out) {
@@ -137,7 +143,7 @@ int gate_write_json(const struct gate_options *options, const struct gate_result
     for (size_t r = 0; r < result->row_count; r++) {
         const struct gate_row *row = &result->rows[r];
         json_t *object = json_pack("{s:s, s:s, s:s, s:i, s:o}", "cell", row->label, "kernel", row->kernel, "phase",
-                                   compare_phase_names[row->phase], "mean_of", (int)row->members, "judgement", judgement_json(&row->first));
+                                   gate_phase_name(row), "mean_of", (int)row->members, "judgement", judgement_json(&row->all));
         if (row->second.pairs)
             json_object_set_new(object, "second_look", judgement_json(&row->second));
         json_array_append_new(rows, object);
@@ -169,7 +175,7 @@ int gate_write_pairs(const struct gate_result *result, FILE *out) {
             const double *const arms[] = {look ? row->base2 : row->base, look ? row->head2 : row->head, look ? row->again2 : row->again};
             for (size_t b = 0; arms[0] && arms[1] && arms[2] && b < (look ? result->second_blocks : result->blocks); b++) {
                 csv_write_field(out, row->label);
-                fprintf(out, ",%s,%d,%zu", compare_phase_names[row->phase], look + 1, b);
+                fprintf(out, ",%s,%d,%zu", gate_phase_name(row), look + 1, b);
                 for (size_t arm = 0; arm < 3; arm++)
                     fprintf(out, isfinite(arms[arm][b]) ? ",%.9g" : ",", arms[arm][b]);
                 fputc('\n', out);

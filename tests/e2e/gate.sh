@@ -18,6 +18,7 @@ stand_in() { # folder, factor, perplexity of the second kernel's cells, status o
 #!/usr/bin/env python3
 import os, random, sys
 out = sys.argv[sys.argv.index('-o') + 1]
+open('$work/args', 'a').write(' '.join(sys.argv[1:]) + '\\n')
 os.makedirs(out)
 quality = 'quality_tokens=0' not in sys.argv
 with open(out + '/cells.csv', 'w') as cells, open(out + '/samples.csv', 'w') as samples:
@@ -47,6 +48,7 @@ stand_in "$work/worse" 1.2 33.5 ok
 stand_in "$work/broken" 1 33 failed
 
 gate() { # expected code, head
+    : > "$work/args"
     "$program" gate --base "$work/base" --head "$work/$2" --spec "$work/gate.ini" -o "$work/out-$2" --quiet > "$work/$2.txt" 2> "$work/said"
     local code=$?
     [ $code -eq "$1" ] || wrong "exit $code instead of $1 for '$2': $(cat "$work/said" "$work/$2.txt")"
@@ -57,6 +59,11 @@ grep -q 'smallest change that this gate would have found' "$work/same.txt" || wr
 gate 1 slow
 grep -q 'kernel kernel_b, mean of 4 cells .*slower' "$work/slow.txt" || wrong "the slower kernel is not named"
 grep -q 'kernel_a.*slower' "$work/slow.txt" && wrong "the other kernel is called slower"
+# The second set is twice as long, and of the formats in question only.
+again=$(grep -c 'format=q4g32$' "$work/args")
+[ "$again" -ge 72 ] || wrong "the second set ran $again processes of the slower format"
+grep -q 'format=.*q8g32' "$work/args" && wrong "the second set runs formats that are not in question"
+grep -q 'kernel kernel_b, mean of 8 figures  *both .*slower' "$work/slow.txt" || wrong "prefill and decode of the slower kernel are not judged together"
 python3 - "$work/out-slow" << 'END' || status=1
 import csv, json, sys
 found = json.load(open(sys.argv[1] + '/gate.json'))
@@ -64,7 +71,7 @@ pairs = list(csv.DictReader(open(sys.argv[1] + '/pairs.csv')))
 slower = [f for f in found['figures'] if f['judgement']['verdict'] == 'slower']
 bad = [f for f in slower if f['kernel'] != 'kernel_b' or not 0.9 < f['judgement']['ratio'] < 0.97 or 'second_look' not in f]
 print('wrong: slower:', bad) if bad else None
-sys.exit(bool(bad) or not slower or found['exit_code'] != 1 or len(pairs) < 10 * 20)
+sys.exit(bool(bad) or not slower or found['exit_code'] != 1 or len(pairs) < 12 * 20 or not any(p['look'] == '2' for p in pairs))
 END
 gate 1 worse
 grep -q 'the quality of 4 is worse' "$work/worse.txt" || wrong "worse quality passes because it is faster"

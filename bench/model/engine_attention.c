@@ -78,25 +78,42 @@ static int first_seen(const struct attention_call *call, int position)
     return call->window > 0 && position >= call->window ? position - call->window + 1 : 0;
 }
 
-// Attention of rows [row, row + rows), all of one sequence, over one key/value head.
-static void attend(struct engine *engine, const struct team_member *self, const struct unit *unit, int layer, int row, int rows, int head)
-{
-    const struct attention_call call = call_for(engine, layer, row, rows, head);
-    const int position = unit_position(unit, row), lines = rows * call.q_heads;
+// Some rows of one sequence, over one key/value head, and the parts of the cache that they look at.
+struct look {
+    struct attention_call call;
+    int count;
     struct kv_piece pieces[WHOLE_PIECES];
-    const int count = kv_cache_pieces(&engine->cache, layer, unit->first + row / unit->length, head, position, rows,
-                                      first_seen(&call, position), 0, 0, WHOLE_PIECES, pieces);
-    if (count == 1) {
-        attend_piece(engine, call, &pieces[0], NULL);
-        return;
-    }
+};
+
+static void look_up(const struct engine *engine, const struct unit *unit, int layer, int row, int rows, int head, struct look *look)
+{
+    const int position = unit_position(unit, row);
+    look->call = call_for(engine, layer, row, rows, head);
+    look->count = kv_cache_pieces(&engine->cache, layer, unit->first + row / unit->length, head, position, rows,
+                                  first_seen(&look->call, position), 0, 0, WHOLE_PIECES, look->pieces);
+}
+
+static const void *first_keys(const struct kv_piece *piece, int head_dim)
+{
+    return (const uint8_t *)piece->keys + (size_t)(piece->begin / ATTENTION_PANEL) * attention_panel_bytes(piece->kv, head_dim);
+}
+
+// `next`: what this thread looks at next, if it is in the cache already, or NULL.
+static void attend(struct engine *engine, const struct team_member *self, const struct look *look, const struct look *next)
+{
+    const int size = engine->config->head_dim, count = look->count, lines = look->call.rows * look->call.q_heads;
+    const size_t each = attention_partial_floats(size), stride = (size_t)lines * each;
     float *partial = engine->spaces[self->thread].partial;
-    const size_t each = attention_partial_floats(call.head_dim), stride = (size_t)lines * each;
-    for (int i = 0; i < count; i++)
-        attend_piece(engine, call, &pieces[i], partial + (size_t)i * stride);
-    for (int line = 0; line < lines; line++)
-        attention_combine(partial + (size_t)line * each, count, stride, call.head_dim,
-                          call.out + (size_t)(line / call.q_heads) * call.out_stride + (size_t)(line % call.q_heads * call.head_dim));
+    for (int i = 0; i < count; i++) {
+        struct attention_call call = look->call;
+        const struct kv_piece *soon = i + 1 < count ? &look->pieces[i + 1] : next != NULL && next->count > 0 ? next->pieces : NULL;
+        call.soon = soon != NULL ? first_keys(soon, size) : NULL;
+        attend_piece(engine, call, &look->pieces[i], count > 1 ? partial + (size_t)i * stride : NULL);
+    }
+    for (int line = 0; line < lines && count > 1; line++)
+        attention_combine(partial + (size_t)line * each, count, stride, size,
+                          look->call.out + (size_t)(line / look->call.q_heads) * look->call.out_stride +
+                              (size_t)(line % look->call.q_heads * size));
 }
 
 // The end, in rows of a sequence, of the panel that row `begin` is in.
@@ -112,15 +129,37 @@ static void attend_sequence(struct engine *engine, const struct team_member *sel
 {
     const bool by_panels = engine->cache.slots > 0;
     for (int begin = 0, end; begin < unit->length; begin = end) {
+        struct look look;
         end = by_panels ? panel_end(unit, sequence, begin) : unit->length;
         for (int row = begin; row < end; row++)
             store_row(engine, unit, layer, sequence * unit->length + row, head);
-        attend(engine, self, unit, layer, sequence * unit->length + begin, end - begin, head);
+        look_up(engine, unit, layer, sequence * unit->length + begin, end - begin, head, &look);
+        attend(engine, self, &look, NULL);
+    }
+}
+
+// Decode: one row a sequence. While one is attended to, what comes next is fetched.
+static void attend_rows(struct engine *engine, const struct team_member *self, const struct unit *unit, int layer, struct layout_range heads)
+{
+    const int each = heads.end - heads.begin, count = unit->sequences * each;
+    struct look looks[2];
+    for (int item = 0; item < count; item++) {
+        struct look *here = &looks[item % 2], *next = item + 1 < count ? &looks[(item + 1) % 2] : NULL;
+        if (item == 0)
+            look_up(engine, unit, layer, 0, 1, heads.begin, here);
+        if (next != NULL)
+            look_up(engine, unit, layer, (item + 1) / each, 1, heads.begin + (item + 1) % each, next);
+        store_row(engine, unit, layer, item / each, heads.begin + item % each);
+        attend(engine, self, here, next);
     }
 }
 
 void engine_attend_heads(struct engine *engine, const struct team_member *self, const struct unit *unit, int layer, struct layout_range heads)
 {
+    if (unit->length == 1) {
+        attend_rows(engine, self, unit, layer, heads);
+        return;
+    }
     for (int sequence = 0; sequence < unit->sequences; sequence++)
         for (int head = heads.begin; head < heads.end; head++)
             attend_sequence(engine, self, unit, layer, sequence, head);
@@ -179,7 +218,9 @@ void engine_attend_items(struct engine *engine, struct team_member *self, const 
     for (item = self->thread; item < unit->sequences * blocks * heads; item += self->threads) {
         const int head = item % heads, block = item / heads % blocks, sequence = item / heads / blocks;
         const int begin = block * BLOCK_ROWS, left = unit->length - begin;
-        attend(engine, self, unit, layer, sequence * unit->length + begin, left < BLOCK_ROWS ? left : BLOCK_ROWS, head);
+        struct look look;
+        look_up(engine, unit, layer, sequence * unit->length + begin, left < BLOCK_ROWS ? left : BLOCK_ROWS, head, &look);
+        attend(engine, self, &look, NULL);
     }
     team_barrier(self);
 }

@@ -48,6 +48,8 @@ struct attention_call {
     int window;          // and of these only the last `window` (Beltagy et al. 2020); 0: all
     float scale;         // 1/√head_dim
     float cap;           // a score x becomes cap·tanh(x/cap) (Gemma 2); 0: stays
+    // The keys that this thread goes over next, which are fetched meanwhile, as many bytes as the last block's; NULL: they are not known.
+    const void *soon;
     // NULL: `out` is the result. Otherwise what the positions looked at add to it goes here, to be joined by attention_combine, and `out`
     // is not used: attention_partial_floats(head_dim) a line, lines in the order (row, head).
     float *partial;

@@ -58,6 +58,12 @@ static uint16_t quantize_group(const float *x, int count, bool nibbles, int8_t c
     return isfinite(scale) ? half : 0x7e00;
 }
 
+static void store_floats(float *to, int stride, const float *x, int count)
+{
+    for (int i = 0; i < count; i++)
+        to[i * stride] = x[i];
+}
+
 // One of the two sides of a position: `keys` says which.
 static void store_side(enum kv_type type, int head_dim, int position, const float *x, uint8_t *panel, bool keys)
 {
@@ -69,11 +75,13 @@ static void store_side(enum kv_type type, int head_dim, int position, const floa
             uint16_t *scales = (uint16_t *)(void *)(panel + code_bytes(type, head_dim));
             scales[begin / ATTENTION_GROUP * ATTENTION_PANEL + position] = quantize_group(x + begin, count, type == KV_Q4, codes);
         }
-        for (int i = 0; i < count; i++) {
+        if (type == KV_F32)
+            store_floats((float *)(void *)panel + (keys ? (size_t)(begin * others + position) : (size_t)(position * others + begin)),
+                         keys ? others : 1, x + begin, count);
+        for (int i = 0; i < count && type != KV_F32; i++) {
             const int d = begin + i, inner = keys ? d : position, other = keys ? position : d;
             int shift;
             switch (type) {
-            case KV_F32: ((float *)(void *)panel)[(size_t)inner * (size_t)others + (size_t)other] = x[d]; break;
             case KV_BF16: ((uint16_t *)(void *)panel)[pair_place(inner, other, others)] = float_to_bfloat16(x[d]); break;
             case KV_Q8: panel[pair_place(inner, other, others)] = (uint8_t)codes[i]; break;
             default: {

@@ -59,7 +59,8 @@ ALWAYS void attend_tile(int lines, const struct attention_call *call, const stru
         cap_scores(call->cap, positions, scores[i]);
     for (int i = 0; i < lines; i++)
         shrink[i] = weigh(&line[i], line[i].first - begin, line[i].last + 1 - begin, positions, scores[i]);
-    const uint8_t *next = keys + (size_t)(block / ATTENTION_PANEL) * panel;
+    const bool last = begin + block >= call->end;
+    const uint8_t *next = !last ? keys + (size_t)(block / ATTENTION_PANEL) * panel : call->soon != NULL ? call->soon : keys;
     prepare_weights(lines, call->head_dim, values, panel, positions, scores, &weights);
     int column = 0;
     for (; column + SPAN <= call->head_dim; column += SPAN)

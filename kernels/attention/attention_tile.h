@@ -36,7 +36,7 @@ struct line {
 };
 
 // Fetches `bytes` that are needed about half a block later. What is read beside it goes through four panels at once, a pattern that the
-// hardware does not follow at full bandwidth; this is one stream. Beyond the end of a cache nothing is fetched, and nothing fails.
+// hardware does not follow at full bandwidth; this is one stream.
 ALWAYS void fetch(const uint8_t *at, int bytes)
 {
 #pragma GCC unroll 8

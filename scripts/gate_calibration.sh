@@ -81,6 +81,7 @@ ready() { # kind, percent that the kernel takes longer (0: none)
     rm -rf "$tree" "$made"
     mkdir -p "$made"
     git archive HEAD | tar -x -C "$made"
+    git rev-parse --short=12 HEAD > "$made/commit"
     if [ "$2" -gt 0 ]; then
         sed -i "/^LINEAR_Q8_KERNEL/i #include <x86intrin.h>\nstatic void planted(const struct linear_call *call) {\n    unsigned long long start = __rdtsc();\n    linear(call);\n    unsigned long long until = start + (__rdtsc() - start) * (100 + $2) / 100;\n    while (__rdtsc() < until)\n        ;\n}\n#define linear planted" "$made/$file"
         grep -q planted "$made/$file" || stop 3 "could not plant a slowdown into $file"
@@ -94,13 +95,16 @@ ready base-a 0
 ready same-a 0
 ready slow-5 5
 ready slow-3 3
+for kind in "${kinds[@]}"; do
+    cmp -s "$work/base-a/commit" "$work/$kind/commit" || stop 2 "$work/$kind is not of base-a's commit; remove it, or the whole of $work, to build it again"
+done
 [ -x build/llmsweep ] || make -s -j"$(nproc)" all
 
 judge() { # kind
     local out=$work/gate code=0 started commit
     rm -rf "$out"
     started=$(date -u +%Y-%m-%dT%H:%M:%SZ)
-    commit=$(git rev-parse --short=12 HEAD)
+    commit=$(cat "$work/base-a/commit")
     # shellcheck disable=SC2086
     build/llmsweep gate --base "$work/base-a" --head "$work/$1" -o "$out" --quiet ${CALIBRATION_FLAGS:-} > "$work/said" 2>&1 || code=$?
     if [ ! -s "$out/gate.json" ]; then

@@ -106,7 +106,10 @@ static bool is_change(const struct compared_cell *cell) {
     return change;
 }
 
-static void write_cells(struct document *document, const struct comparison *comparison, bool all) {
+// A page has every cell in a table that can be searched, below its plots: there a long list would only stand in their way.
+enum { LONG_LIST = 12 };
+
+static void write_cells(struct document *document, const struct comparison *comparison, bool all, enum document_form form) {
     static const char *const names[] = {"cell", "phase", "A tokens/s", "B tokens/s", "B over A", "verdict", "perplexity of B against A"};
     size_t shown = 0;
     for (size_t i = 0; i < comparison->cell_count; i++)
@@ -114,6 +117,10 @@ static void write_cells(struct document *document, const struct comparison *comp
     document_heading(document, 3, "%s", all ? "All cells" : "Cells that changed");
     if (!shown) {
         document_paragraph(document, "None.");
+        return;
+    }
+    if (form == DOCUMENT_HTML && shown > LONG_LIST) {
+        document_paragraph(document, "%zu cells: choose a verdict in the table below to see them.", shown);
         return;
     }
     document_table(document, 7, names, 1u << 2 | 1u << 3 | 1u << 4);
@@ -211,12 +218,12 @@ static void write_by(struct document *document, const struct by_table *by, bool 
     }
 }
 
-static void write_comparison(struct document *document, const struct comparison *comparison, bool several, bool all) {
+static void write_comparison(struct document *document, const struct comparison *comparison, bool several, bool all, enum document_form form) {
     if (several)
         document_heading(document, 2, "%s against %s", comparison->b->directory, comparison->a->directory);
     write_differences(document, comparison);
     write_summary(document, comparison);
-    write_cells(document, comparison, all);
+    write_cells(document, comparison, all, form);
     document_paragraph(document, "B over A above 1 means that B is faster. Intervals are 95%% (bootstrap of the medians) and know the noise within each run only, not "
                        "what a shared machine did between them: to judge a commit, use llmsweep gate, which runs both in pairs.");
 }
@@ -231,7 +238,7 @@ int compare_write_document(const struct compare_output *output, enum document_fo
     if (output->by)
         write_by(document, output->by, output->all);
     for (size_t i = 0; i + 1 < output->run_count; i++)
-        write_comparison(document, &output->comparisons[i], output->run_count > 2, output->all);
+        write_comparison(document, &output->comparisons[i], output->run_count > 2, output->all && form != DOCUMENT_HTML, form);
     int result = document_write(document, form, out);
     document_free(document);
     return result;

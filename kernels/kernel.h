@@ -29,7 +29,7 @@ enum isa isa_limit(enum isa highest);
 enum isa isa_ceiling(enum isa highest);
 enum isa isa_current(void);
 
-// Who computes: our kernels, or a library of which the sweep compares the dense formats.
+// Who computes: our kernels, or a library that the sweep compares them with in the formats that it has.
 enum provider { PROVIDER_OWN, PROVIDER_OPENBLAS, PROVIDER_ONEDNN, PROVIDER_COUNT };
 const char *provider_name(enum provider provider); // "own", "openblas", "onednn"
 int provider_parse(const char *word, enum provider *provider);
@@ -92,7 +92,7 @@ double packed_sparsity(const struct packed_matrix *packed);
 size_t packed_present(const struct packed_matrix *packed);
 // Reads the weights back as f32, (rows, columns): what the kernels compute with.
 void packed_unpack(const struct packed_matrix *packed, float *weights);
-// Brings dense f32 or bf16 weights into the layout that a provider's kernels read: our panels, or row-major for the libraries. To be called
+// Brings dense f32, bf16 or symmetric 8-bit weights with one scale a row into the layout that a provider's kernels read: our panels, or row-major for the libraries. To be called
 // before the first linear call with a kernel of another provider than the last; does nothing where the layout is already right. -ENOMEM,
 // -EINVAL (a format that the libraries do not have).
 int packed_prepare(struct packed_matrix *packed, enum provider provider);
@@ -165,6 +165,7 @@ struct kernel {
     int bits;
     enum sparse_store store;
     bool any_store;         // every store (the scalar kernels)
+    bool per_channel;       // only symmetric codes with one scale a row
     // OP_ATTENTION: the cache that it reads.
     enum kv_type kv;
     bool any_kv;            // every type of cache (the scalar kernel)

@@ -4,11 +4,12 @@
 #include <dnnl.h>
 #include <omp.h>
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 struct shape {
-    bool bf16;
+    enum onednn_type type;
     int m, n, k;
     size_t x_stride, y_stride;
 };
@@ -40,7 +41,8 @@ static dnnl_memory_t memory(const dnnl_memory_desc_t *desc) {
 }
 
 static void build(struct matmul *matmul, const struct shape *shape) {
-    const dnnl_data_type_t type = shape->bf16 ? dnnl_bf16 : dnnl_f32;
+    static const dnnl_data_type_t types[] = {[ONEDNN_F32] = dnnl_f32, [ONEDNN_BF16] = dnnl_bf16, [ONEDNN_S8] = dnnl_s8};
+    const dnnl_data_type_t type = types[shape->type];
     const dnnl_dims_t x_dims = {shape->m, shape->k}, w_dims = {shape->k, shape->n}, y_dims = {shape->m, shape->n};
     const dnnl_dims_t x_strides = {(dnnl_dim_t)shape->x_stride, 1}, w_strides = {1, shape->k},
                       y_strides = {(dnnl_dim_t)shape->y_stride, 1};
@@ -68,7 +70,7 @@ static void discard(struct matmul *matmul) {
 }
 
 static bool same(const struct shape *a, const struct shape *b) {
-    return a->bf16 == b->bf16 && a->m == b->m && a->n == b->n && a->k == b->k && a->x_stride == b->x_stride &&
+    return a->type == b->type && a->m == b->m && a->n == b->n && a->k == b->k && a->x_stride == b->x_stride &&
            a->y_stride == b->y_stride;
 }
 
@@ -88,9 +90,9 @@ static struct matmul *find(const struct shape *shape) {
     return matmul;
 }
 
-void onednn_matmul(bool bf16, int m, int n, int k, const void *x, size_t x_stride, const void *w, float *y,
+void onednn_matmul(enum onednn_type type, int m, int n, int k, const void *x, size_t x_stride, const void *w, float *y,
                    size_t y_stride) {
-    const struct shape shape = {.bf16 = bf16, .m = m, .n = n, .k = k, .x_stride = x_stride, .y_stride = y_stride};
+    const struct shape shape = {.type = type, .m = m, .n = n, .k = k, .x_stride = x_stride, .y_stride = y_stride};
     // The caller splits the work between its threads; a team of one is no parallel region to the library, so it is told.
     const int threads = omp_get_max_threads();
     omp_set_num_threads(1);

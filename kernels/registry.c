@@ -36,6 +36,8 @@ bool kernel_computes(const struct kernel *kernel, const struct weight_format *fo
         return activation == ACTIVATION_F32 || (format->type == WEIGHT_QUANTIZED && format->bits <= 8);
     // n:m is stored as a bitmask (kernels/pack/packed.h), so the same kernels read it.
     const enum sparse_store store = format->store == STORE_N_OF_M ? STORE_BITMASK : format->store;
+    if (kernel->per_channel && (format->group != 0 || format->asymmetric))
+        return false;
     return kernel->weight_type == format->type && kernel->store == store &&
            (format->type != WEIGHT_QUANTIZED || kernel->bits == format->bits);
 }
@@ -66,7 +68,7 @@ const struct kernel *kernel_linear(const struct weight_format *format, enum acti
     else
         snprintf(why, why_size, "provider %s has no %s weights with %s activations (it computes dense f32%s)",
                  provider_name(provider), word, activation_name(activation),
-                 provider == PROVIDER_ONEDNN ? " and bf16" : "");
+                 provider == PROVIDER_ONEDNN ? ", bf16, and q8c and q8t with q8 activations" : "");
     return best;
 }
 

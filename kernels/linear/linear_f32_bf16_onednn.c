@@ -21,7 +21,7 @@ static void linear(const struct linear_call *call) {
             for (int column = 0; column < k; column++)
                 rounded[(size_t)i * (size_t)k + (size_t)column] = float_to_bfloat16(x[column]);
         }
-        onednn_matmul(true, tokens, call->end - call->begin, k, rounded, (size_t)k, weights,
+        onednn_matmul(ONEDNN_BF16, tokens, call->end - call->begin, k, rounded, (size_t)k, weights,
                       call->y + (size_t)token0 * call->y_stride + call->begin, call->y_stride);
     }
 }

@@ -9,7 +9,7 @@ static void linear(const struct linear_call *call) {
     const int k = call->weights->columns;
     assert(call->weights->row_major != NULL);
     const float *weights = (const float *)call->weights->row_major + (size_t)call->begin * (size_t)k;
-    onednn_matmul(false, call->m, call->end - call->begin, k, call->x, call->x_stride, weights, call->y + call->begin,
+    onednn_matmul(ONEDNN_F32, call->m, call->end - call->begin, k, call->x, call->x_stride, weights, call->y + call->begin,
                   call->y_stride);
 }
 

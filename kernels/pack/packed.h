@@ -44,7 +44,7 @@ struct packed_matrix {
     uint8_t *data;
     size_t bytes;         // of data, with the 64 that vector loads may read past the end
     uint64_t *offsets;    // (panels): where each starts
-    void *row_major;      // (rows, columns) f32 or bf16, instead of data, once prepared for a library
+    void *row_major;      // (rows, columns) f32, bf16 or int8 codes, instead of data, once prepared for a library
     size_t present, zero; // weights stored, and those among them that are zero
 };
 
@@ -63,6 +63,9 @@ static inline struct panel packed_panel(const struct packed_matrix *packed, int 
         .values = start + packed->values_at,
     };
 }
+
+// Behind the codes of row_major: (rows), what each row's codes are multiplied by.
+const float *packed_row_scales(const struct packed_matrix *packed);
 
 // The stored code of a weight of zero in a symmetric format.
 static inline int symmetric_zero(int bits) { return 1 << (bits - 1); }

@@ -7,22 +7,54 @@
 #include <errno.h>
 #include <stdlib.h>
 
+static size_t align64(size_t bytes) { return (bytes + 63) / 64 * 64; }
+
+static size_t count_weights(const struct packed_matrix *packed) { return (size_t)packed->rows * (size_t)packed->columns; }
+
+const float *packed_row_scales(const struct packed_matrix *packed) {
+    return (const float *)(const void *)((const uint8_t *)packed->row_major + align64(count_weights(packed)));
+}
+
+static void write_codes(const struct packed_matrix *packed, int8_t *codes, float *scales) {
+    for (int index = 0; index < packed->panels; index++) {
+        struct panel_reader reader;
+        panel_open(&reader, packed, index);
+        const int row0 = index * PACKED_PANEL_ROWS;
+        const int rows = packed->rows - row0 < PACKED_PANEL_ROWS ? packed->rows - row0 : PACKED_PANEL_ROWS;
+        for (int row = 0; row < rows; row++)
+            scales[row0 + row] = panel_scale(packed, &reader.panel, 0, row);
+        for (int tile = 0; tile < packed->tiles; tile++) {
+            int16_t read[TILE_COLUMNS][PACKED_PANEL_ROWS];
+            panel_next_codes(&reader, read);
+            for (int row = 0; row < rows; row++) {
+                int8_t *out = codes + (size_t)(row0 + row) * (size_t)packed->columns + (size_t)tile * TILE_COLUMNS;
+                for (int column = 0; column < TILE_COLUMNS; column++)
+                    out[column] = (int8_t)read[column][row];
+            }
+        }
+    }
+}
+
 static int to_row_major(struct packed_matrix *packed) {
-    const size_t count = (size_t)packed->rows * (size_t)packed->columns;
-    const size_t bytes = count * (size_t)(packed->format.bits / 8);
-    float *weights = aligned_alloc(64, (count * sizeof(float) + 63) / 64 * 64);
-    if (weights == NULL)
+    const size_t count = count_weights(packed);
+    const bool codes = packed->format.type == WEIGHT_QUANTIZED, halves = packed->format.type == WEIGHT_BF16;
+    const size_t bytes = codes    ? align64(count) + (size_t)packed->rows * sizeof(float)
+                         : halves ? count * sizeof(uint16_t)
+                                  : count * sizeof(float);
+    void *row_major = aligned_alloc(64, align64(bytes));
+    float *weights = halves ? malloc(count * sizeof(float)) : row_major;
+    if (row_major == NULL || weights == NULL) {
+        free(row_major);
         return -ENOMEM;
-    packed_unpack(packed, weights);
-    void *row_major = weights;
-    if (packed->format.type == WEIGHT_BF16) {
-        uint16_t *halves = aligned_alloc(64, (bytes + 63) / 64 * 64);
-        for (size_t i = 0; halves != NULL && i < count; i++)
-            halves[i] = float_to_bfloat16(weights[i]);
+    }
+    if (codes)
+        write_codes(packed, row_major, (float *)(void *)((uint8_t *)row_major + align64(count)));
+    else
+        packed_unpack(packed, weights);
+    if (halves) {
+        for (size_t i = 0; i < count; i++)
+            ((uint16_t *)row_major)[i] = float_to_bfloat16(weights[i]);
         free(weights);
-        if (halves == NULL)
-            return -ENOMEM;
-        row_major = halves;
     }
     free(packed->data);
     free(packed->offsets);
@@ -33,14 +65,37 @@ static int to_row_major(struct packed_matrix *packed) {
     return 0;
 }
 
-static int to_panels(struct packed_matrix *packed) {
-    float *weights = malloc((size_t)packed->rows * (size_t)packed->columns * sizeof(float));
-    struct packed_matrix *panels;
+static int create_panels(const struct packed_matrix *packed, struct packed_matrix **panels) {
+    const size_t count = count_weights(packed);
+    int status = -ENOMEM;
+    if (packed->format.type == WEIGHT_QUANTIZED) {
+        struct quantized_matrix quantized = {.rows = packed->rows,
+                                             .columns = packed->columns,
+                                             .bits = packed->format.bits,
+                                             .codes = malloc(count * sizeof(*quantized.codes)),
+                                             .scales = malloc((size_t)packed->rows * sizeof(*quantized.scales))};
+        for (size_t i = 0; quantized.codes != NULL && i < count; i++)
+            quantized.codes[i] = ((const int8_t *)packed->row_major)[i];
+        for (int row = 0; quantized.scales != NULL && row < packed->rows; row++)
+            quantized.scales[row] = packed_row_scales(packed)[row];
+        if (quantized.codes != NULL && quantized.scales != NULL)
+            status = packed_create(&packed->format, packed->rows, packed->columns, NULL, &quantized, NULL, panels);
+        free(quantized.codes);
+        free(quantized.scales);
+        return status;
+    }
+    float *weights = malloc(count * sizeof(*weights));
     if (weights == NULL)
         return -ENOMEM;
     packed_unpack(packed, weights);
-    const int status = packed_create(&packed->format, packed->rows, packed->columns, weights, NULL, NULL, &panels);
+    status = packed_create(&packed->format, packed->rows, packed->columns, weights, NULL, NULL, panels);
     free(weights);
+    return status;
+}
+
+static int to_panels(struct packed_matrix *packed) {
+    struct packed_matrix *panels;
+    const int status = create_panels(packed, &panels);
     if (status != 0)
         return status;
     free(packed->row_major);
@@ -51,9 +106,11 @@ static int to_panels(struct packed_matrix *packed) {
 
 int packed_prepare(struct packed_matrix *packed, enum provider provider) {
     const bool panels = provider == PROVIDER_OWN;
+    const struct weight_format *format = &packed->format;
     if (panels == (packed->row_major == NULL))
         return 0;
-    if (packed->format.store != STORE_DENSE || packed->format.type == WEIGHT_QUANTIZED)
+    if (format->store != STORE_DENSE ||
+        (format->type == WEIGHT_QUANTIZED && (format->bits != 8 || format->group != 0 || format->asymmetric)))
         return -EINVAL;
     return panels ? to_panels(packed) : to_row_major(packed);
 }

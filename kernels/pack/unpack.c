@@ -191,9 +191,10 @@ void packed_unpack(const struct packed_matrix *packed, float *weights) {
     if (packed->row_major != NULL) {
         const size_t count = (size_t)packed->rows * (size_t)packed->columns;
         for (size_t i = 0; i < count; i++)
-            weights[i] = packed->format.type == WEIGHT_F32
-                             ? ((const float *)packed->row_major)[i]
-                             : bfloat16_to_float(((const uint16_t *)packed->row_major)[i]);
+            weights[i] = packed->format.type == WEIGHT_QUANTIZED ? (float)((const int8_t *)packed->row_major)[i] *
+                                                                       packed_row_scales(packed)[i / (size_t)packed->columns]
+                         : packed->format.type == WEIGHT_F32     ? ((const float *)packed->row_major)[i]
+                                                                 : bfloat16_to_float(((const uint16_t *)packed->row_major)[i]);
         return;
     }
     for (int index = 0; index < packed->panels; index++)

@@ -3,26 +3,28 @@
 // tokens, so that each packed byte is read once and nothing else moves. Bound by reading weights where those are in memory; in cache by
 // the vector ports: a dot a token and chunk, and what unpacking takes. For the macros see linear_q8_simd.h.
 
+// Independent sums of a token: where chunks have to be put together first, two keep up with that.
+#define FEW_PARTS(width) (STORE == STORE_BITMASK && DOT_PARTS(width) > 2 ? 2 : DOT_PARTS(width))
+
 // What integer sums start at, since codes are stored unsigned: −zero·Σx of the group. `starts` holds Σx, or the product
 // where all rows have the same zero code.
-static inline __attribute__((always_inline)) void few_start(int width, const struct linear_block *block, int group,
-                                                            vint sums[][VECTORS][DOT_PARTS_LIMIT]) {
+static inline __attribute__((always_inline)) void few_start(int width, bool asymmetric, const struct linear_block *block,
+                                                            int group, vint sums[][VECTORS][DOT_PARTS_LIMIT]) {
     const int32_t *starts = block->sums + (size_t)group * (size_t)width;
-    const uint8_t *zeros = block->panel.zeros;
 #pragma GCC unroll 8
     for (int i = 0; i < width; i++) {
 #pragma GCC unroll 2
         for (int v = 0; v < VECTORS; v++) {
             sums[i][v][0] = vint_broadcast(starts + i);
-            for (int part = 1; part < DOT_PARTS(width); part++)
+            for (int part = 1; part < FEW_PARTS(width); part++)
                 sums[i][v][part] = vint_zero();
         }
     }
-    if (zeros == NULL)
+    if (!asymmetric)
         return;
     // Σx of up to 8 tiles fits in 16 bits, for which a multiplication is cheaper.
     const bool narrow = block->weights->tiles_per_group <= 8;
-    zeros += group * PACKED_PANEL_ROWS;
+    const uint8_t *zeros = block->panel.zeros + group * PACKED_PANEL_ROWS;
 #pragma GCC unroll 2
     for (int v = 0; v < VECTORS; v++) {
         const vint negated = vint_negated_zeros(zeros + LANES * v, BITS);
@@ -33,10 +35,35 @@ static inline __attribute__((always_inline)) void few_start(int width, const str
     }
 }
 
-// `width` tokens, a constant, of one panel.
-static inline __attribute__((always_inline)) void few_panel(int width, const struct linear_block *block) {
+// The next tile times `width` tokens.
+static inline __attribute__((always_inline)) void few_tile(int width, struct source *source, const struct absent *absent,
+                                                           const int32_t *x,
+                                                           vint sums[][VECTORS][DOT_PARTS_LIMIT]) {
+    struct tile tile = {0};
+    tile_open(source, STORE, BITS, absent, &tile);
+#pragma GCC unroll 8
+    for (int chunk = 0; chunk < TILE_CHUNKS; chunk++) {
+        vint codes[VECTORS];
+        tile_chunk(&tile, STORE, BITS, chunk, absent, codes);
+#pragma GCC unroll 8
+        for (int i = 0; i < width; i++) {
+            const vint token = vint_broadcast(x + chunk * width + i);
+#pragma GCC unroll 2
+            for (int v = 0; v < VECTORS; v++) {
+                vint *sum = &sums[i][v][chunk % FEW_PARTS(width)];
+                *sum = vint_dot(*sum, codes[v], token, BITS);
+            }
+        }
+    }
+    tile_close(source, STORE, BITS, &tile);
+}
+
+// `width` tokens of one panel; `width` and `asymmetric` are constants.
+static inline __attribute__((always_inline)) void few_panel(int width, bool asymmetric, const struct linear_block *block) {
     struct source source = source_open(block, NULL);
     const int32_t *x = (const int32_t *)block->x;
+    const int groups = block->weights->groups, tiles = block->weights->tiles_per_group;
+    const uint8_t *scales = block->panel.scales;
     struct absent absent;
     vfloat total[Q8_DIRECT][VECTORS];
 #pragma GCC unroll 8
@@ -45,32 +72,17 @@ static inline __attribute__((always_inline)) void few_panel(int width, const str
         for (int v = 0; v < VECTORS; v++)
             total[i][v] = vfloat_zero();
     }
-    for (int group = 0; group < block->weights->groups; group++) {
+    source_group(&source, block, 0);
+    absent_begin(&source, STORE, BITS, &absent);
+    for (int group = 0; group < groups; group++) {
         vint sums[Q8_DIRECT][VECTORS][DOT_PARTS_LIMIT];
-        if (group == 0 || block->panel.zeros != NULL) {
+        if (asymmetric && group > 0) {
             source_group(&source, block, group);
             absent_begin(&source, STORE, BITS, &absent);
         }
-        few_start(width, block, group, sums);
-        for (int t = 0; t < block->weights->tiles_per_group; t++, x += TILE_CHUNKS * width) {
-            struct tile tile = {0};
-            tile_open(&source, STORE, BITS, &absent, &tile);
-#pragma GCC unroll 8
-            for (int chunk = 0; chunk < TILE_CHUNKS; chunk++) {
-                vint codes[VECTORS];
-                tile_chunk(&tile, STORE, BITS, chunk, &absent, codes);
-#pragma GCC unroll 8
-                for (int i = 0; i < width; i++) {
-                    const vint token = vint_broadcast(x + chunk * width + i);
-#pragma GCC unroll 2
-                    for (int v = 0; v < VECTORS; v++) {
-                        vint *sum = &sums[i][v][chunk % DOT_PARTS(width)];
-                        *sum = vint_dot(*sum, codes[v], token, BITS);
-                    }
-                }
-            }
-        }
-        const uint8_t *scales = block->panel.scales + sizeof(uint16_t) * PACKED_PANEL_ROWS * (size_t)group;
+        few_start(width, asymmetric, block, group, sums);
+        for (int t = 0; t < tiles; t++, x += TILE_CHUNKS * width)
+            few_tile(width, &source, &absent, x, sums);
         prefetch(scales);
 #pragma GCC unroll 2
         for (int v = 0; v < VECTORS; v++) {
@@ -78,11 +90,12 @@ static inline __attribute__((always_inline)) void few_panel(int width, const str
 #pragma GCC unroll 8
             for (int i = 0; i < width; i++) {
                 vint sum = sums[i][v][0];
-                for (int part = 1; part < DOT_PARTS(width); part++)
+                for (int part = 1; part < FEW_PARTS(width); part++)
                     sum = vint_add(sum, sums[i][v][part]);
                 total[i][v] = vfloat_fma(vint_float(sum), scale, total[i][v]);
             }
         }
+        scales += sizeof(uint16_t) * PACKED_PANEL_ROWS;
     }
 #pragma GCC unroll 8
     for (int i = 0; i < width; i++) {
@@ -170,7 +183,10 @@ static void few_linear(const struct linear_call *call) {
                                                .rows = linear_panel_rows(call, panel)};
 #define FEW_CASE(w)                                                                                                    \
     case w:                                                                                                            \
-        few_panel(w, &block);                                                                                          \
+        if (block.panel.zeros != NULL)                                                                                 \
+            few_panel(w, true, &block);                                                                                \
+        else                                                                                                           \
+            few_panel(w, false, &block);                                                                               \
         break;
             switch (part->width) { Q8_FEW_WIDTHS(FEW_CASE) }
         }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // How tiles of codes are read, chunk by chunk, into registers; the same source for all instruction sets, in terms of
-// the vectors of simd_avx2.h or simd_avx512.h, which include this. Where a chunk begins is settled for a whole tile
-// first (tile_open), from masks alone, so that no load of values waits for another.
+// the vectors of simd_avx2.h or simd_avx512.h, which include this. Where a chunk begins follows from masks alone, so
+// that no load of values waits for another.
 //
 // Lines are prefetched in each of a panel's streams: hardware does that too, but stops at every 4 KB and starts late in
 // streams this short.
@@ -16,8 +16,10 @@ enum { FAR_AHEAD = 4096, NEAR_AHEAD = 512, MAX_PLANES = 2 };
 
 // A tile about to be read.
 struct tile {
-    const uint8_t *at[MAX_PLANES][TILE_CHUNKS]; // dense: of each plane, the start; else where the chunk's codes begin
+    const uint8_t *at[MAX_PLANES][TILE_CHUNKS]; // dense: of each plane, the start; block: where the chunk's codes begin
     const uint8_t *masks;
+    const uint8_t *plane[MAX_PLANES];   // bitmask: where each begins,
+    size_t positions[MAX_PLANES][8];    // and in it each field's next chunk
 };
 
 // What stands for absent codes of the group at hand.
@@ -36,11 +38,8 @@ FLATTEN vint load_bytes(const uint8_t *at, int v) { return vint_load(at + CHUNK_
 
 // The planes of `bits`, widest first, as their widths. plane_width(5, 0) = 4, plane_width(5, 1) = 1, then 0.
 FLATTEN int plane_width(int bits, int plane) {
-    for (int width = 8; width > 0; width /= 2) {
-        if ((bits & width) && plane-- == 0)
-            return width;
-    }
-    return 0;
+    const int widest = bits == 8 ? 8 : bits >= 4 ? 4 : 2; // no loop, so that what depends on it stays in registers
+    return plane == 0 ? widest : bits - widest;
 }
 
 // A field of `width` bits at bit `from` of each byte, moved to bit `to`; nothing else remains.
@@ -84,43 +83,48 @@ FLATTEN void read_planes(const struct tile *tile, int bits, int chunk, vint code
 // of its chunks follow each other, a byte each.
 
 #if HAS_SPREAD
-FLATTEN void open_bitmask(struct source *source, int bits, struct tile *tile) {
-    unsigned counts[TILE_CHUNKS];
-#pragma GCC unroll 8
-    for (int chunk = 0; chunk < TILE_CHUNKS; chunk++) {
-        uint64_t mask;
-        memcpy(&mask, source->masks + sizeof(mask) * (size_t)chunk, sizeof(mask));
-        counts[chunk] = (unsigned)__builtin_popcountll(mask);
-    }
-    const uint8_t *plane = source->values;
-#pragma GCC unroll 2
-    for (int p = 0; p < MAX_PLANES; p++) {
-        const int width = plane_width(bits, p), fields = width > 0 ? 8 / width : 0;
-        unsigned longest = 0;
-#pragma GCC unroll 8
-        for (int field = 0; field < fields; field++) {
-            unsigned position = 0;
-#pragma GCC unroll 8
-            for (int chunk = field; chunk < TILE_CHUNKS; chunk += fields) {
-                tile->at[p][chunk] = plane + position;
-                if (field == 0)
-                    prefetch(plane + position);
-                position += counts[chunk];
-            }
-            longest = position > longest ? position : longest;
-        }
-        plane += longest;
-    }
-    prefetch(source->masks);
-    tile->masks = source->masks;
-    source->masks += sizeof(uint64_t) * TILE_CHUNKS;
-    source->values = plane;
+FLATTEN uint64_t chunk_mask(const uint8_t *masks, int chunk) {
+    uint64_t mask;
+    memcpy(&mask, masks + sizeof(mask) * (size_t)chunk, sizeof(mask));
+    return mask;
 }
 
-FLATTEN void read_bitmask(const struct tile *tile, int bits, int chunk, const struct absent *absent,
-                          vint codes[VECTORS]) {
-    uint64_t mask;
-    memcpy(&mask, tile->masks + sizeof(mask) * (size_t)chunk, sizeof(mask));
+// What a plane of a tile takes: the longest of its fields.
+FLATTEN size_t longest_field(const size_t positions[8], int width) {
+    size_t longest = positions[0];
+#pragma GCC unroll 8
+    for (int field = 1; field < 8 / width; field++)
+        longest = positions[field] > longest ? positions[field] : longest;
+    return longest;
+}
+
+FLATTEN void open_bitmask(struct source *source, int bits, struct tile *tile) {
+    // Half of the codes' lines, which is what there is where half of them are absent. Not chunk by chunk: scalar
+    // additions take the port that the expansion needs.
+#pragma GCC unroll 4
+    for (int line = 0; line < (bits + 1) / 2; line++)
+        prefetch(source->values + 64 * line);
+    prefetch(source->masks);
+    tile->masks = source->masks;
+    tile->plane[0] = source->values;
+    source->masks += sizeof(uint64_t) * TILE_CHUNKS;
+#pragma GCC unroll 16
+    for (int i = 0; i < MAX_PLANES * 8; i++)
+        tile->positions[i / 8][i % 8] = 0;
+    if (plane_width(bits, 1) == 0)
+        return;
+    // Where a second plane begins follows from all masks. Not so where its chunks do, but so many addresses would not
+    // fit in registers.
+    size_t counts[8] = {0};
+#pragma GCC unroll 8
+    for (int chunk = 0; chunk < TILE_CHUNKS; chunk++)
+        counts[chunk % (8 / plane_width(bits, 0))] += (size_t)__builtin_popcountll(chunk_mask(tile->masks, chunk));
+    tile->plane[1] = tile->plane[0] + longest_field(counts, plane_width(bits, 0));
+}
+
+// To be called for the chunks in order.
+FLATTEN void read_bitmask(struct tile *tile, int bits, int chunk, const struct absent *absent, vint codes[VECTORS]) {
+    const uint64_t mask = chunk_mask(tile->masks, chunk);
 #pragma GCC unroll 2
     for (int v = 0; v < VECTORS; v++)
         codes[v] = vint_zero();
@@ -129,13 +133,20 @@ FLATTEN void read_bitmask(const struct tile *tile, int bits, int chunk, const st
         const int width = plane_width(bits, p);
         if (width == 0)
             continue;
+        const int field = chunk % (8 / width);
         vint bytes[VECTORS];
-        load_present(tile->at[p][chunk], mask, bytes);
+        load_present(tile->plane[p] + tile->positions[p][field], mask, bytes);
+        tile->positions[p][field] += (size_t)__builtin_popcountll(mask);
 #pragma GCC unroll 2
         for (int v = 0; v < VECTORS; v++)
-            codes[v] = join_field(codes[v], bytes[v], width, chunk % (8 / width) * width, to);
+            codes[v] = join_field(codes[v], bytes[v], width, field * width, to);
     }
     place_present(codes, mask, absent->codes);
+}
+
+FLATTEN void close_bitmask(struct source *source, int bits, const struct tile *tile) {
+    const int last = plane_width(bits, 1) > 0;
+    source->values = tile->plane[last] + longest_field(tile->positions[last], plane_width(bits, last));
 }
 #endif
 
@@ -186,8 +197,9 @@ FLATTEN void tile_open(struct source *source, enum sparse_store store, int bits,
 #endif
 }
 
-FLATTEN void tile_chunk(const struct tile *tile, enum sparse_store store, int bits, int chunk,
-                        const struct absent *absent, vint codes[VECTORS]) {
+// To be called for the chunks in order.
+FLATTEN void tile_chunk(struct tile *tile, enum sparse_store store, int bits, int chunk, const struct absent *absent,
+                        vint codes[VECTORS]) {
     (void)absent;
     if (store == STORE_DENSE)
         read_planes(tile, bits, chunk, codes);
@@ -199,7 +211,7 @@ FLATTEN void tile_chunk(const struct tile *tile, enum sparse_store store, int bi
 #endif
 }
 
-FLATTEN const uint8_t *tile_codes(const struct tile *tile, enum sparse_store store, int bits, const struct absent *absent,
+FLATTEN const uint8_t *tile_codes(struct tile *tile, enum sparse_store store, int bits, const struct absent *absent,
                                   uint8_t buffer[TILE_CODES]) {
     if (store == STORE_DENSE && bits == 8)
         return tile->at[0][0];
@@ -214,6 +226,18 @@ FLATTEN const uint8_t *tile_codes(const struct tile *tile, enum sparse_store sto
     return buffer;
 }
 
+// To be called when all chunks were read.
+FLATTEN void tile_close(struct source *source, enum sparse_store store, int bits, const struct tile *tile) {
+    (void)source;
+    (void)store;
+    (void)bits;
+    (void)tile;
+#if HAS_SPREAD
+    if (store == STORE_BITMASK)
+        close_bitmask(source, bits, tile);
+#endif
+}
+
 // The next tile of a store without blocks as bytes: in `buffer`, or in place.
 FLATTEN const uint8_t *next_codes(struct source *source, enum sparse_store store, int bits,
                                   uint8_t buffer[TILE_CODES]) {
@@ -221,7 +245,9 @@ FLATTEN const uint8_t *next_codes(struct source *source, enum sparse_store store
     struct tile tile = {0};
     absent_begin(source, store, bits, &absent);
     tile_open(source, store, bits, &absent, &tile);
-    return tile_codes(&tile, store, bits, &absent, buffer);
+    const uint8_t *codes = tile_codes(&tile, store, bits, &absent, buffer);
+    tile_close(source, store, bits, &tile);
+    return codes;
 }
 
 FLATTEN const uint8_t *next_planes(struct source *source, int bits, uint8_t buffer[TILE_CODES]) {

@@ -17,15 +17,16 @@
 #include "kernels/linear/linear_op.h"
 
 static const char usage[] =
-    "usage: llmsweep kernels [--list | --check | --bench] [options]\n"
+    "usage: llmsweep kernels [--list | --check | --bench | --prune] [options]\n"
     "  --list            every kernel that was built, and which are picked here and why (the default)\n"
     "  --check           compare each kernel with its op's reference, at shapes around the edges of its tiles\n"
     "  --bench           check, then time the kernels beside the roof of this machine\n"
-    "options of all three\n"
+    "  --prune           time the bitmask store of q8g32, q4g32 and bf16 (or --format) at nine prune ratios beside the dense store, by turns\n"
+    "options of all\n"
     "  --filter GLOB     only kernels whose name matches, such as 'linear_q8_q4*'\n"
     "  --isa STEP        scalar, avx2, avx512, avx512vnni or avx512bf16: nothing above it (LLMSWEEP_ISA does so, too)\n"
     "  --seed N          of the problems (20)\n"
-    "options of --bench\n"
+    "options of --bench, and of --prune all but --quick, --full, --csv and --json\n"
     "  --quick, --full   two shapes a kernel (a few minutes; the default), or all shapes of its op (an hour)\n"
     "  --threads N       (1)\n"
     "  --cache WORD      hot: the same data again and again; cold: copies of more than four times the last-level cache in turn; auto: cold "
@@ -48,7 +49,7 @@ static const char *const op_names[OP_COUNT] = {
     [OP_SWIGLU] = "swiglu", [OP_ATTENTION] = "attention",         [OP_SOFTMAX] = "softmax",
 };
 
-enum action { LIST, CHECK, BENCH };
+enum action { LIST, CHECK, BENCH, PRUNE };
 
 bool kernels_wanted(const struct kernels_request *request, const struct kernel *kernel) {
     return request->filter == NULL || fnmatch(request->filter, kernel->name, 0) == 0;
@@ -220,7 +221,7 @@ static void bind_thread(int thread, void *context) {
         fprintf(stderr, "llmsweep: kernels: thread %d is not bound: %s\n", thread, error);
 }
 
-static int bench(struct kernels_request *request) {
+static int bench(struct kernels_request *request, int (*measure)(const struct kernels_request *request)) {
     const struct topology_source source = {.no_devices = true};
     struct kernel_bench_options *options = &request->bench;
     struct placed placed = {0};
@@ -239,7 +240,7 @@ static int bench(struct kernels_request *request) {
     options->memory_bytes = (uint64_t)sysconf(_SC_AVPHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
     options->bind = bind_thread;
     options->bind_context = &placed;
-    code = kernels_bench(request);
+    code = measure(request);
 out:
     placement_free(&placed.placement);
     topology_free(placed.topology);
@@ -259,6 +260,7 @@ static int take_option(struct kernels_request *request, enum action *action, int
     case LIST:
     case CHECK:
     case BENCH:
+    case PRUNE:
         *action = (enum action)option;
         return 0;
     case FILTER:
@@ -315,6 +317,7 @@ int command_kernels(int argc, char **argv) {
     static const struct option options[] = {{"list", no_argument, NULL, LIST},
                                             {"check", no_argument, NULL, CHECK},
                                             {"bench", no_argument, NULL, BENCH},
+                                            {"prune", no_argument, NULL, PRUNE},
                                             {"filter", required_argument, NULL, FILTER},
                                             {"isa", required_argument, NULL, ISA},
                                             {"seed", required_argument, NULL, SEED},
@@ -347,7 +350,11 @@ int command_kernels(int argc, char **argv) {
     case CHECK:
         return check_all(&request);
     case BENCH:
-        return bench(&request);
+        return bench(&request, kernels_bench);
+    case PRUNE:
+        if (request.csv != NULL || request.json || request.filter != NULL)
+            return wrong("--prune takes neither --csv, --json nor --filter:", request.csv != NULL ? "--csv" : request.json ? "--json" : "--filter");
+        return bench(&request, kernels_prune);
     default:
         list(&request);
         return 0;

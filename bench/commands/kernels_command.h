@@ -22,5 +22,7 @@ int kernels_check_one(const struct kernels_request *request, const struct kernel
                       size_t message_size);
 // Times what the request wants. The exit code.
 int kernels_bench(const struct kernels_request *request);
+// Times the bitmask store at several prune ratios beside the dense store. The exit code.
+int kernels_prune(const struct kernels_request *request);
 
 #endif

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // llmsweep: the command line.
+#include <malloc.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -66,6 +67,9 @@ int main(int argc, char **argv) {
     }
     if (!lower_isa())
         return 2;
+    // Matrices on their way to be packed come from the system and go back to it, always: among packed ones in the heap they would leave holes.
+    mallopt(M_MMAP_THRESHOLD, 1 << 20);
+    mallopt(M_TRIM_THRESHOLD, 4 << 20);
     // Started by the driver only, so it is not in the list.
     if (!strcmp(name, "worker"))
         return command_worker(argc - 1, argv + 1);

@@ -283,6 +283,8 @@ static int visit_cell(struct worker *worker, const json_t *command, char *error,
     int result = read_cell(worker, command, &cell, error, error_size);
     uint64_t start = clock_now(), prepared = start, sampled = start, verified = start, measured = start, done = start;
     if (!result) {
+        if (worker->workload->leave)
+            worker->workload->leave(worker->state, &cell);
         reset_resident_peak();
         worker_say_doing(worker, "preparing");
         result = worker->workload->prepare(worker->state, &cell, error, error_size);

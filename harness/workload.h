@@ -140,6 +140,8 @@ struct workload {
     int (*open)(const struct settings *settings, const char *layout, const struct worker_context *context, void **state, char *error,
                 size_t error_size);
     void (*close)(void *state);
+    // Lets go of what belongs to the prepared cell alone if `next` is another: its memory is not next's. NULL: nothing does.
+    void (*leave)(void *state, const struct cell *next);
     // Builds the cell's variant if it is not kept already, and readies its buffers. -ENOTSUP: no kernel; -ENOMEM.
     int (*prepare)(void *state, const struct cell *cell, char *error, size_t error_size);
     // One run of the prepared cell. Rank 0's sample is the one that counts.

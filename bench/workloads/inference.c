@@ -444,6 +444,7 @@ const struct workload inference_workload = {
     .summarise = summarise,
     .open = inference_open,
     .close = inference_close,
+    .leave = inference_leave,
     .prepare = inference_prepare,
     .sample = inference_sample,
     .verify = inference_verify,

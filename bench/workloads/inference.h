@@ -45,6 +45,7 @@ enum { QUALITY_WINDOW = 512, TOKENS_MIN = 8192 };
 int inference_open(const struct settings *settings, const char *layout, const struct worker_context *context, void **state, char *error,
                    size_t error_size);
 void inference_close(void *state);
+void inference_leave(void *state, const struct cell *next);
 int inference_prepare(void *state, const struct cell *cell, char *error, size_t error_size);
 int inference_sample(void *state, const struct phase_hooks *hooks, struct sample *sample, char *error, size_t error_size);
 int inference_verify(void *state, const char *known, struct record *facts, char *error, size_t error_size);

@@ -265,6 +265,12 @@ static void fill_prompts(struct inference_state *state) {
     }
 }
 
+void inference_leave(void *opaque, const struct cell *next) {
+    struct inference_state *state = opaque;
+    if (strcmp(state->name, next->name))
+        drop_cell(state);
+}
+
 int inference_prepare(void *opaque, const struct cell *cell, char *error, size_t error_size) {
     struct inference_state *state = opaque;
     struct inference_cell read;

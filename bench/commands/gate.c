@@ -10,14 +10,18 @@
 
 #include "bench/commands/commands.h"
 #include "bench/compare/document.h"
+#include "bench/gate/baseline.h"
 #include "bench/gate/gate.h"
 
 static const char usage[] =
     "usage: llmsweep gate --base REV|DIR [--head REV|DIR] [--spec SPEC] [options]\n"
+    "       llmsweep gate --baseline FILE|DIR [--head REV|DIR] [--spec SPEC] [options]\n"
     "Builds both versions in folders of their own, runs the spec in random ABBA blocks of fresh processes (base, head, base again), and says of every\n"
     "cell whether its speed or its quality changed. REV is a git revision, DIR the folder of a build or of sources.\n"
     "  --base REV|DIR   what to compare with, such as main, HEAD~1, ../release\n"
     "  --head REV|DIR   what is judged (default: the working tree)\n"
+    "  --baseline WHAT  instead of pairs: one run against stored runs of this very machine, a history (results/baselines/history.csv) or a folder of runs;\n"
+    "                   three are needed, and what they differ by among themselves cannot be seen\n"
     "  --spec SPEC      the cells (default bench/specs/gate.ini)\n"
     "  --quality-spec S those whose quality is compared (default: the cells of SPEC; without --spec bench/specs/gate-quality.ini)\n"
     "  --set KEY=VALUE  over what the spec says, for both\n"
@@ -51,7 +55,7 @@ static int complain(const char *what) {
 enum { SETTINGS = 16 };
 struct arguments {
     struct gate_options options;
-    const char *overrides[SETTINGS], *form;
+    const char *overrides[SETTINGS], *form, *baseline;
     char folder[128];
 };
 
@@ -73,8 +77,8 @@ static bool read_seconds(const char *text, double *seconds) {
 }
 
 static int parse_arguments(int argc, char **argv, struct arguments *arguments) {
-    enum { BASE = 256, HEAD, SPEC, QUALITY_SPEC, SET, PAIRS, TIME, THRESHOLD, QUALITY, NO_SECOND, WITNESS, WITNESS_ONLY, WITNESS_SPEC, WITNESS_LIMIT, FORMAT, QUIET };
-    static const struct option options[] = {{"base", required_argument, NULL, BASE},       {"head", required_argument, NULL, HEAD},
+    enum { BASE = 256, BASELINE, HEAD, SPEC, QUALITY_SPEC, SET, PAIRS, TIME, THRESHOLD, QUALITY, NO_SECOND, WITNESS, WITNESS_ONLY, WITNESS_SPEC, WITNESS_LIMIT, FORMAT, QUIET };
+    static const struct option options[] = {{"base", required_argument, NULL, BASE},       {"baseline", required_argument, NULL, BASELINE}, {"head", required_argument, NULL, HEAD},
                                             {"spec", required_argument, NULL, SPEC},       {"quality-spec", required_argument, NULL, QUALITY_SPEC}, {"set", required_argument, NULL, SET},
                                             {"pairs", required_argument, NULL, PAIRS},     {"time", required_argument, NULL, TIME},
                                             {"threshold", required_argument, NULL, THRESHOLD}, {"quality", required_argument, NULL, QUALITY},
@@ -96,6 +100,9 @@ static int parse_arguments(int argc, char **argv, struct arguments *arguments) {
         switch (option) {
         case BASE:
             gate->base = optarg;
+            break;
+        case BASELINE:
+            arguments->baseline = optarg;
             break;
         case HEAD:
             gate->head = optarg;
@@ -169,7 +176,11 @@ static int parse_arguments(int argc, char **argv, struct arguments *arguments) {
         gate->quality_spec = quality_spec;
     if (optind < argc)
         return complain("takes options only (--help says which)");
-    if (!gate->base)
+    if (gate->base && arguments->baseline)
+        return complain("--base runs pairs, --baseline holds one run against stored ones: give one of them");
+    if (gate->witness && arguments->baseline)
+        return complain("--witness counts two versions: it needs --base");
+    if (!gate->base && !arguments->baseline)
         return complain("--base is missing: what to compare with, such as main or HEAD~1");
     if (strcmp(arguments->form, "text") && strcmp(arguments->form, "markdown") && strcmp(arguments->form, "json"))
         return complain("--format takes text, markdown or json");
@@ -209,6 +220,38 @@ static int save(const struct gate_options *options, const struct gate_result *re
     return code;
 }
 
+static int fail(int result, const char *error) {
+    fprintf(stderr, "llmsweep: gate: %s\n", error);
+    return result == -EINTR ? 130 : result == -EINVAL || result == -ENOENT || result == -EACCES || result == -ENOTDIR ? 2 : 3;
+}
+
+static int against_baseline(const struct arguments *arguments) {
+    const struct gate_options *options = &arguments->options;
+    struct baseline_result result;
+    char error[5000] = "", path[4200];
+    int failed = baseline_run(options, arguments->baseline, &result, error, sizeof error);
+    if (failed) {
+        baseline_free(&result);
+        return fail(failed, error);
+    }
+    int code = baseline_exit_code(&result);
+    for (int i = 0; i < 2 && !failed; i++) {
+        snprintf(path, sizeof path, "%s/%s", options->folder, i ? "gate.json" : "gate.md");
+        FILE *out = fopen(path, "w");
+        failed = !out ? -errno : i ? baseline_write_json(options, &result, out) : baseline_write(options, &result, DOCUMENT_MARKDOWN, out);
+        if (out && fclose(out) && !failed)
+            failed = -errno;
+        if (failed)
+            fprintf(stderr, "llmsweep: gate: %s: %s\n", path, strerror(-failed));
+    }
+    if (!strcmp(arguments->form, "json"))
+        failed |= baseline_write_json(options, &result, stdout);
+    else
+        failed |= baseline_write(options, &result, !strcmp(arguments->form, "markdown") ? DOCUMENT_MARKDOWN : DOCUMENT_TEXT, stdout);
+    baseline_free(&result);
+    return failed || fflush(stdout) ? 3 : code;
+}
+
 int command_gate(int argc, char **argv) {
     struct arguments arguments;
     struct gate_result result;
@@ -220,11 +263,12 @@ int command_gate(int argc, char **argv) {
     struct sigaction stop = {.sa_handler = on_signal};
     sigaction(SIGINT, &stop, NULL);
     sigaction(SIGTERM, &stop, NULL);
+    if (arguments.baseline)
+        return against_baseline(&arguments);
     int failed = gate_run(&arguments.options, &result, error, sizeof error);
     if (failed) {
-        fprintf(stderr, "llmsweep: gate: %s\n", error);
         gate_free(&result);
-        return failed == -EINTR ? 130 : failed == -EINVAL || failed == -ENOENT || failed == -EACCES || failed == -ENOTDIR ? 2 : 3;
+        return fail(failed, error);
     }
     if (!strcmp(arguments.form, "json"))
         failed = gate_write_json(&arguments.options, &result, stdout);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The two versions of a gate: a revision or a working tree in a folder of its own, built there.
+// The two versions of a gate: a revision or a working tree in a folder of its own, built there; and their processes.
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +10,7 @@
 #include "bench/gate/gate.h"
 #include "harness/clock.h"
 #include "harness/launch.h"
+#include "harness/records.h"
 
 // The last line with something in it.
 static void last_line(const char *path, char *line, size_t size) {
@@ -134,4 +135,41 @@ int gate_build(const struct gate_options *options, const char *what, const char 
     }
     *program = realpath(path, NULL);
     return *program ? 0 : -ENOMEM;
+}
+
+int gate_process(const struct gate_options *options, const char *program, const char *spec, const char *name, const char *const *sets, size_t set_count,
+                 struct report_run *run, char *error, size_t error_size) {
+    enum { SETS = 20, PROCESS_SECONDS = 600 };
+    char directory[4096], log[4200];
+    char *words[8 + 2 * (SETS + 16)];
+    size_t count = 0;
+    *run = (struct report_run){0};
+    if (options->override_count > SETS) {
+        snprintf(error, error_size, "at most %d settings", SETS);
+        return -EINVAL;
+    }
+    snprintf(directory, sizeof directory, "%s/%s", options->folder, name);
+    snprintf(log, sizeof log, "%s/%s.log", options->folder, name);
+    folder_remove(directory);
+    words[count++] = (char *)program;
+    words[count++] = "run";
+    words[count++] = (char *)spec;
+    words[count++] = "-o";
+    words[count++] = directory;
+    words[count++] = "--quiet";
+    for (size_t i = 0; i < options->override_count; i++) {
+        words[count++] = "--set";
+        words[count++] = (char *)options->overrides[i];
+    }
+    for (size_t i = 0; i < set_count; i++) {
+        words[count++] = "--set";
+        words[count++] = (char *)sets[i];
+    }
+    words[count] = NULL;
+    int result = gate_command(options, words, log, PROCESS_SECONDS, error, error_size);
+    if (!result)
+        result = report_run_load(directory, run, error, error_size);
+    if (!result)
+        unlink(log);
+    return result;
 }

@@ -17,7 +17,7 @@
 #include "harness/stats.h"
 
 enum arm { ARM_BASE, ARM_HEAD, ARM_AGAIN, ARMS };
-enum { SETS = 20, PROCESS_SECONDS = 600, SCREENING_BLOCKS = 12 };
+enum { SCREENING_BLOCKS = 12 };
 
 const struct gate_options gate_defaults = {
     .seconds = 480, .quality_threshold = 0.001, .rules = {.threshold = 0.015, .level = 0.01, .screen = 0.05, .seed = 1, .resamples = 4000}, .second_look = true,
@@ -38,42 +38,9 @@ static const char *arm_program(const struct gate *gate, enum arm arm) {
     return gate->programs[arm == ARM_HEAD];
 }
 
-// One fresh process of an arm: `spec` into folder/name.
 static int run_process(struct gate *gate, enum arm arm, const char *spec, const char *name, const char *const *sets, size_t set_count, struct report_run *run,
                        char *error, size_t error_size) {
-    const struct gate_options *options = gate->options;
-    char directory[4096], log[4200];
-    char *words[8 + 2 * (SETS + 16)];
-    size_t count = 0;
-    *run = (struct report_run){0};
-    if (options->override_count > SETS) {
-        snprintf(error, error_size, "at most %d settings", SETS);
-        return -EINVAL;
-    }
-    snprintf(directory, sizeof directory, "%s/%s", options->folder, name);
-    snprintf(log, sizeof log, "%s/%s.log", options->folder, name);
-    folder_remove(directory);
-    words[count++] = (char *)arm_program(gate, arm);
-    words[count++] = "run";
-    words[count++] = (char *)spec;
-    words[count++] = "-o";
-    words[count++] = directory;
-    words[count++] = "--quiet";
-    for (size_t i = 0; i < options->override_count; i++) {
-        words[count++] = "--set";
-        words[count++] = (char *)options->overrides[i];
-    }
-    for (size_t i = 0; i < set_count; i++) {
-        words[count++] = "--set";
-        words[count++] = (char *)sets[i];
-    }
-    words[count] = NULL;
-    int result = gate_command(options, words, log, PROCESS_SECONDS, error, error_size);
-    if (!result)
-        result = report_run_load(directory, run, error, error_size);
-    if (!result)
-        unlink(log);
-    return result;
+    return gate_process(gate->options, arm_program(gate, arm), spec, name, sets, set_count, run, error, error_size);
 }
 
 // The run's folder is not needed any more; its path was made up by run_process.

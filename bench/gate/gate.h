@@ -85,4 +85,8 @@ int gate_build(const struct gate_options *options, const char *what, const char 
 // Runs `words` (NULL-terminated) with its output in `log`, which is told with the last line of it when it fails.
 int gate_command(const struct gate_options *options, char *const *words, const char *log, double seconds, char *error, size_t error_size);
 
+// One fresh process of a version: `spec` with the gate's settings and `sets` into folder/name, which is read back.
+int gate_process(const struct gate_options *options, const char *program, const char *spec, const char *name, const char *const *sets, size_t set_count,
+                 struct report_run *run, char *error, size_t error_size);
+
 #endif

@@ -10,6 +10,7 @@ trap 'rm -rf "$work"' EXIT
 status=0
 wrong() { echo "wrong: $*"; status=1; }
 printf '[sweep]\nbatch = 1\n' > "$work/gate.ini"
+slug=$("$program" topo --json | sed -n 's/.*"slug": "\([^"]*\)".*/\1/p')
 
 # A stand-in: `run SPEC -o DIR …` writes a run of eight cells through two kernels, 1% of noise, speed × FACTOR for the cells of the second kernel.
 stand_in() { # folder, factor, perplexity of the second kernel's cells, status of the last cell
@@ -37,7 +38,7 @@ with open(out + '/cells.csv', 'w') as cells, open(out + '/samples.csv', 'w') as 
         for s in range(5 if status == 'ok' else 0):
             for phase, rate in ('prefill', 10 * speed), ('decode', speed):
                 print(f'{name},{phase},{s},{int(16e12 / rate * random.gauss(1, .01)) // 1000},16,0,0', file=samples)
-open(out + '/run.json', 'w').write('{"schema": 1, "machine": {"slug": "m"}, "program": {"commit": "c"}}')
+open(out + '/run.json', 'w').write('{"schema": 1, "machine": {"slug": "$slug"}, "program": {"commit": "c"}}')
 END
     chmod +x "$1/llmsweep"
 }
@@ -49,7 +50,7 @@ stand_in "$work/broken" 1 33 failed
 
 gate() { # expected code, head
     : > "$work/args"
-    "$program" gate --base "$work/base" --head "$work/$2" --spec "$work/gate.ini" -o "$work/out-$2" --quiet > "$work/$2.txt" 2> "$work/said"
+    "$program" gate --base "$work/base" --head "$work/$2" --spec "$work/gate.ini" -o "$work/out-$2" --quiet ${3:-} > "$work/$2.txt" 2> "$work/said"
     local code=$?
     [ $code -eq "$1" ] || wrong "exit $code instead of $1 for '$2': $(cat "$work/said" "$work/$2.txt")"
 }
@@ -73,10 +74,42 @@ bad = [f for f in slower if f['kernel'] != 'kernel_b' or not 0.9 < f['judgement'
 print('wrong: slower:', bad) if bad else None
 sys.exit(bool(bad) or not slower or found['exit_code'] != 1 or len(pairs) < 12 * 20 or not any(p['look'] == '2' for p in pairs))
 END
-gate 1 worse
+gate 1 worse --pairs=10
 grep -q 'the quality of 4 is worse' "$work/worse.txt" || wrong "worse quality passes because it is faster"
-gate 1 broken
+gate 1 broken --pairs=10
 grep -q '1 cells are broken' "$work/broken.txt" || wrong "a broken cell is not told"
+
+# Against stored runs of this machine: two are too few, five show a loss and no more; those of another machine are refused.
+stored=$work/baselines/$slug
+mkdir -p "$stored"
+against() { # expected code, head
+    "$program" gate --baseline "$work/baselines" --head "$work/$2" --spec "$work/gate.ini" -o "$work/out-$2" --quiet > "$work/$2.txt" 2> "$work/said"
+    local code=$?
+    [ $code -eq "$1" ] || wrong "exit $code instead of $1 for '$2' against stored runs: $(cat "$work/said" "$work/$2.txt")"
+}
+for run in 1 2 3 4 5; do
+    "$work/base/llmsweep" run "$work/gate.ini" -o "$stored/$run"
+    [ $run -eq 2 ] && { against 4 slow; grep -q 'No figure has 3 stored runs' "$work/slow.txt" || wrong "two stored runs are judged by: $(cat "$work/slow.txt")"; }
+done
+stand_in "$work/half" 0.5 33 ok
+against 1 half
+grep -q 'of 16 figures 8 are the same, 0 faster, 8 slower' <(tr 'O' 'o' < "$work/half.txt") || wrong "half the speed of half the cells is called: $(cat "$work/half.txt")"
+grep -q 'How weak this is: .*smallest loss' "$work/half.txt" || wrong "it does not say how weak it is"
+[ "$(grep -c '"verdict": "slower"' "$work/out-half/gate.json")" -eq 8 ] || wrong "gate.json has not 8 slower figures"
+sed -i "s/$slug/another-machine/" "$stored"/*/run.json
+against 2 half
+grep -q 'is of machine another-machine, and this is .*run pairs here: llmsweep gate --base' "$work/said" || wrong "another machine's runs are not refused: $(cat "$work/said")"
+sed -i "s/another-machine/$slug/" "$stored"/*/run.json
+"$program" history add "$stored"/1 --file "$work/history.csv" > /dev/null 2>&1 && wrong "a run without a start went into a history"
+printf 'machine,name,tps\n' > "$work/history.csv"
+for factor in 1.01 1 0.99 1.02; do
+    python3 - "$work/out-half/gate.json" "$slug" $factor >> "$work/history.csv" << 'END'
+import json, sys
+for f in json.load(open(sys.argv[1]))['figures']:
+    print(f"{sys.argv[2]},{f['name']},{f['tps'] * float(sys.argv[3])}")
+END
+done
+"$program" gate --baseline "$work/history.csv" --head "$work/half" --spec "$work/gate.ini" -o "$work/o4" --quiet > "$work/out" 2>&1 || wrong "the same speeds as in a history: $(cat "$work/out")"
 
 expect2() {
     local expected=$1
@@ -89,6 +122,10 @@ expect2() {
 expect2 '\-\-base is missing' --head "$work/same"
 expect2 'holds neither' --base "$work" --head "$work/same" -o "$work/o1"
 expect2 'neither a folder nor a revision' --base no-such-revision --head "$work/same" -o "$work/o2"
+expect2 'give one of them' --base "$work/base" --baseline "$stored"
+expect2 'no run.s folder in it' --baseline "$work/same" --head "$work/same" -o "$work/o5"
+expect2 'this is not a history' --baseline "$stored/1/cells.csv" --head "$work/same" -o "$work/o6"
+expect2 'No such file' --baseline "$work/no-such" --head "$work/same" -o "$work/o7"
 expect2 'from 10 to 1000' --base "$work/base" --pairs 3
 expect2 'such as 2%' --base "$work/base" --threshold 0
 # A version whose program fails is a failure of the gate, not a verdict.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // f32 activations, up to F32_DIRECT tokens: a tile is unpacked to f32 and used at once, so that each packed byte is
-// read once. For the macros see linear_f32_simd.h.
+// read once: floats in registers (READ_COLUMNS), codes through a buffer. For the macros see linear_f32_simd.h.
 
 // `columns` of weights × x (columns, width).
 FLATTEN void multiply_columns(int width, int columns, vfloat w[][VECTORS], const float *x, vfloat part[][VECTORS]) {
@@ -27,17 +27,25 @@ FLATTEN void multiply_chunk(int width, struct source *source, const float *x, vf
     }
 }
 
-FLATTEN void multiply_tile(int width, struct source *source, const float *x, vfloat part[][VECTORS]) {
-    if (!BLOCKED) {
-        if (STORE != STORE_DENSE)
-            prefetch(source->masks);
-        for (int chunk = 0; chunk < TILE_CHUNKS; chunk++)
-            multiply_chunk(width, source, x + CHUNK_COLUMNS * chunk * width, part);
+// The next tile of one or two panels. Each panel's additions wait for each other, so those of two take turns.
+FLATTEN void multiply_tile(int width, int panels, struct source *sources, const float *x,
+                           vfloat part[][F32_DIRECT][VECTORS]) {
+    if (BLOCKED) {
+        for (uint32_t present = *sources->masks++; present != 0; present &= present - 1)
+            multiply_chunk(width, sources, x + CHUNK_COLUMNS * __builtin_ctz(present) * width, part[0]);
         return;
     }
-    for (uint32_t present = *source->masks++; present != 0; present &= present - 1)
-        multiply_chunk(width, source, x + CHUNK_COLUMNS * __builtin_ctz(present) * width, part);
+#pragma GCC unroll 2
+    for (int p = 0; STORE != STORE_DENSE && p < panels; p++)
+        prefetch(sources[p].masks);
+    for (int chunk = 0; chunk < TILE_CHUNKS; chunk++) {
+#pragma GCC unroll 2
+        for (int p = 0; p < panels; p++)
+            multiply_chunk(width, &sources[p], x + CHUNK_COLUMNS * chunk * width, part[p]);
+    }
 }
+// Where a tile is read in less time than its additions take.
+#define FEW_PANELS(width) ((width) <= 2 && (STORE == STORE_BITMASK || (!BLOCKED && BITS == 16)) ? 2 : 1)
 #else
 FLATTEN void multiply_chunk(int width, const float *weights, const float *x, vfloat part[][VECTORS]) {
     vfloat w[CHUNK_COLUMNS][VECTORS];
@@ -50,7 +58,11 @@ FLATTEN void multiply_chunk(int width, const float *weights, const float *x, vfl
     multiply_columns(width, CHUNK_COLUMNS, w, x, part);
 }
 
-FLATTEN void multiply_tile(int width, struct source *source, const float *x, vfloat part[][VECTORS]) {
+#define FEW_PANELS(width) 1
+FLATTEN void multiply_tile(int width, int panels, struct source *source, const float *x,
+                           vfloat parts[][F32_DIRECT][VECTORS]) {
+    vfloat(*part)[VECTORS] = parts[0];
+    (void)panels;
     _Alignas(64) float buffer[TILE_CODES];
     const float *weights = NEXT_FLOATS(source, buffer);
     if (!BLOCKED) {
@@ -73,46 +85,63 @@ static inline __attribute__((always_inline)) vfloat read_scales(const struct lin
     return vfloat_halves(block->panel.scales + sizeof(uint16_t) * (size_t)at);
 }
 
-// `width` tokens, a constant.
-static inline __attribute__((always_inline)) void tokens_body(int width, const struct linear_block *block) {
-    struct source source = source_open(block, NULL);
-    const float *x = (const float *)block->x;
-    vfloat total[F32_DIRECT][VECTORS];
-#pragma GCC unroll 8
-    for (int i = 0; i < width; i++) {
+// `width` tokens of as many panels as there are blocks; both are constants.
+FLATTEN void tokens_body(int width, int panels, const struct linear_block *blocks) {
+    struct source sources[2];
+    const struct packed_matrix *weights = blocks->weights;
+    const float *x = (const float *)blocks->x;
+    vfloat total[2][F32_DIRECT][VECTORS], part[2][F32_DIRECT][VECTORS];
 #pragma GCC unroll 2
-        for (int v = 0; v < VECTORS; v++)
-            total[i][v] = vfloat_zero();
+    for (int p = 0; p < panels; p++) {
+        sources[p] = source_open(&blocks[p], NULL);
+#pragma GCC unroll 8
+        for (int i = 0; i < width; i++) {
+#pragma GCC unroll 2
+            for (int v = 0; v < VECTORS; v++)
+                total[p][i][v] = vfloat_zero();
+        }
     }
-    for (int group = 0; group < block->weights->groups; group++) {
-        source_group(&source, block, group);
-        for (int t = 0; t < block->weights->tiles_per_group; t++, x += TILE_COLUMNS * width) {
-            vfloat part[F32_DIRECT][VECTORS];
-#pragma GCC unroll 8
-            for (int i = 0; i < width; i++) {
+    for (int group = 0; group < weights->groups; group++) {
 #pragma GCC unroll 2
-                for (int v = 0; v < VECTORS; v++)
-                    part[i][v] = vfloat_zero();
+        for (int p = 0; p < panels; p++)
+            source_group(&sources[p], &blocks[p], group);
+        for (int t = 0; t < weights->tiles_per_group; t++, x += TILE_COLUMNS * width) {
+#pragma GCC unroll 2
+            for (int p = 0; p < panels; p++) {
+#pragma GCC unroll 8
+                for (int i = 0; i < width; i++) {
+#pragma GCC unroll 2
+                    for (int v = 0; v < VECTORS; v++)
+                        part[p][i][v] = vfloat_zero();
+                }
             }
-            multiply_tile(width, &source, x, part);
+            multiply_tile(width, panels, sources, x, part);
 #pragma GCC unroll 2
-            for (int v = 0; v < VECTORS; v++) {
-                const vfloat scale = QUANTIZED ? read_scales(block, group, v) : vfloat_zero();
+            for (int p = 0; p < panels; p++) {
+#pragma GCC unroll 2
+                for (int v = 0; v < VECTORS; v++) {
+                    const vfloat scale = QUANTIZED ? read_scales(&blocks[p], group, v) : vfloat_zero();
 #pragma GCC unroll 8
-                for (int i = 0; i < width; i++)
-                    total[i][v] =
-                        QUANTIZED ? vfloat_fma(scale, part[i][v], total[i][v]) : vfloat_add(total[i][v], part[i][v]);
+                    for (int i = 0; i < width; i++)
+                        total[p][i][v] = QUANTIZED ? vfloat_fma(scale, part[p][i][v], total[p][i][v])
+                                                   : vfloat_add(total[p][i][v], part[p][i][v]);
+                }
             }
         }
     }
-#pragma GCC unroll 8
-    for (int i = 0; i < width; i++) {
-        if (i >= block->tokens)
-            break;
 #pragma GCC unroll 2
-        for (int v = 0; v < VECTORS; v++) {
-            if (block->rows > LANES * v)
-                vfloat_store(block->y + (size_t)i * block->y_stride + LANES * v, total[i][v], block->rows - LANES * v);
+    for (int p = 0; p < panels; p++) {
+        const struct linear_block *block = &blocks[p];
+#pragma GCC unroll 8
+        for (int i = 0; i < width; i++) {
+            if (i >= block->tokens)
+                break;
+#pragma GCC unroll 2
+            for (int v = 0; v < VECTORS; v++) {
+                if (block->rows > LANES * v)
+                    vfloat_store(block->y + (size_t)i * block->y_stride + LANES * v, total[p][i][v],
+                                 block->rows - LANES * v);
+            }
         }
     }
 }
@@ -131,20 +160,27 @@ static void few_linear(const struct linear_call *call) {
     const struct packed_matrix *weights = call->weights;
     const struct linear_scratch scratch = linear_scratch(call);
     const int width = few_width(call->m);
-    struct linear_block block = {.weights = weights,
-                                 .width = width,
-                                 .x = width > 1 ? scratch.x : call->x,
-                                 .y_stride = call->y_stride,
-                                 .tokens = call->m};
+    struct linear_block blocks[2];
     if (width > 1)
         interleave(scratch.x, call->x, call->x_stride, call->m, width, weights->columns);
-    for (int panel = linear_panel_begin(call); panel < linear_panel_end(call); panel++) {
-        block.panel = packed_panel(weights, panel);
-        block.rows = linear_panel_rows(call, panel);
-        block.y = call->y + (size_t)panel * PACKED_PANEL_ROWS;
+    const int end = linear_panel_end(call);
+    for (int panel = linear_panel_begin(call), panels; panel < end; panel += panels) {
+        panels = linear_minimum(FEW_PANELS(width), end - panel);
+        for (int p = 0; p < panels; p++)
+            blocks[p] = (struct linear_block){.weights = weights,
+                                              .width = width,
+                                              .x = width > 1 ? scratch.x : call->x,
+                                              .y_stride = call->y_stride,
+                                              .tokens = call->m,
+                                              .panel = packed_panel(weights, panel + p),
+                                              .rows = linear_panel_rows(call, panel + p),
+                                              .y = call->y + (size_t)(panel + p) * PACKED_PANEL_ROWS};
 #define FEW_CASE(w)                                                                                                    \
     case w:                                                                                                            \
-        tokens_body(w, &block);                                                                \
+        if (FEW_PANELS(w) == 2 && panels == 2)                                                                         \
+            tokens_body(w, 2, blocks);                                                                                 \
+        else                                                                                                           \
+            tokens_body(w, 1, blocks);                                                                                 \
         break;
         switch (width) { F32_FEW_WIDTHS(FEW_CASE) }
     }

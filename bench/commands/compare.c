@@ -160,6 +160,8 @@ int command_compare(int argc, char **argv) {
     int result = 0;
     for (; loaded < count && !result; loaded++) {
         result = report_run_load(argv[optind + (int)loaded], &runs[loaded], error, sizeof error);
+        if (!result)
+            result = compare_check_twins(&runs[loaded], error, sizeof error);
         if (!result && !runs[loaded].cell_count) {
             snprintf(error, sizeof error, "%s: the run has no cells", argv[optind + (int)loaded]);
             result = -EINVAL;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "bench/commands/commands.h"
+#include "bench/compare/compare.h"
 #include "bench/export/export.h"
 #include "harness/settings.h"
 
@@ -86,6 +87,8 @@ int command_export(int argc, char **argv) {
         return complain("not enough memory"), 3;
     for (; loaded < count && !code; loaded++) {
         int result = report_run_load(argv[optind + (int)loaded], &runs[loaded], error, sizeof error);
+        if (!result)
+            result = compare_check_twins(&runs[loaded], error, sizeof error);
         if (result) {
             fprintf(stderr, "llmsweep: export: %s\n", error);
             code = result == -ENOMEM ? 3 : 2;

@@ -198,6 +198,25 @@ static const struct report_cell **sorted_cells(const struct report_run *run) {
     return sorted;
 }
 
+int compare_check_twins(const struct report_run *run, char *error, size_t error_size) {
+    const struct report_cell **sorted = sorted_cells(run), *last = NULL;
+    int result = sorted ? 0 : -ENOMEM;
+    if (result)
+        snprintf(error, error_size, "not enough memory");
+    for (size_t i = 0; i < run->cell_count && !result; i++) {
+        if (!is_timed(sorted[i]))
+            continue;
+        if (last && !compare_cell_identity(last, sorted[i]) && !strcmp(last->isa, sorted[i]->isa)) {
+            snprintf(error, error_size, "%s/cells.csv: the cells %s and %s differ in nothing that this program knows; if a newer llmsweep wrote the run, take that one",
+                     run->directory, last->id, sorted[i]->id);
+            result = -EINVAL;
+        }
+        last = sorted[i];
+    }
+    free(sorted);
+    return result;
+}
+
 static void add_lone(struct comparison *comparison, const struct report_cell *cell, bool in_a, bool in_b, const char *why) {
     struct lone_cell *lone = &comparison->lone[comparison->lone_count++];
     *lone = (struct lone_cell){.cell = cell, .in_a = in_a, .in_b = in_b};

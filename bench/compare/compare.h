@@ -74,13 +74,17 @@ struct comparison {
     size_t worse, better, broken;
 };
 
-// Joins b to a. Both outlive the comparison. -ENOMEM; -EINVAL with a line when they have no cell in common. Frees with compare_free.
+// Joins b to a, which have passed compare_check_twins. Both outlive the comparison. -ENOMEM; -EINVAL with a line when they have no cell in common. Frees with compare_free.
 int compare_runs(const struct report_run *a, const struct report_run *b, const struct compare_options *options,
                  struct comparison *comparison, char *error, size_t error_size);
 void compare_free(struct comparison *comparison);
 
 // Orders cells by everything that they are, but not by where they ran: 0 for the same cell in two runs. The instruction set does not count.
 int compare_cell_identity(const struct report_cell *a, const struct report_cell *b);
+
+// A run of a later version may have cells that differ only in what this program does not know; to join or to average them would be wrong. 0, or -EINVAL
+// with a line that names two timed cells which nothing known tells apart; -ENOMEM.
+int compare_check_twins(const struct report_run *run, char *error, size_t error_size);
 
 // The samples of one phase of a cell, tokens/s, in the order in which they were taken: malloc'ed, *count 0 and NULL where there are none.
 // `run` is searched once a call: callers with many cells use compare_samples_open.

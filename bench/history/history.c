@@ -50,6 +50,8 @@ int history_add(const char *path, const struct report_run *run, size_t *added, c
         return -EINVAL;
     }
     int result = check_new(path, machine, commit, time, error, error_size);
+    if (!result)
+        result = compare_check_twins(run, error, error_size);
     struct record *records = calloc(run->cell_count * COMPARE_PHASES + 1, sizeof *records);
     struct table *table = NULL;
     if (!result && !records) {

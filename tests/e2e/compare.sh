@@ -59,7 +59,7 @@ expect2 'above 0 and below 100' "$a" "$b" --threshold x
 mkdir "$work/newer" "$work/failed" "$work/other" "$work/torn" "$work/broken" "$work/twice" "$work/empty"
 cp "$a"/* "$work/newer" && sed -i 's/"schema": [0-9]*/"schema": 99/' "$work/newer/run.json"
 expect2 'schema 99, and this program knows' "$a" "$work/newer"
-cp "$a"/* "$work/other" && sed -i -E '2,$s/^([^,]*,[^,]*,[^,]*,)[^,]*/\1another-model/' "$work/other/cells.csv"
+cp "$a"/* "$work/other" && sed -i -E '2,$s/^([^,]*,[^,]*,[^,]*,)([^,]*)/\1another-model-\2/' "$work/other/cells.csv"
 awk -F, 'NR > 1 && $3 !~ /"/' "$work/other/cells.csv" | head -1 | grep -q another-model || wrong "the test's other model is not another"
 sed -i '/"/d' "$work/other/cells.csv"
 expect2 'have no cell in common' "$a" "$work/other"
@@ -72,6 +72,34 @@ sed '3s/^[^,]*,//' "$a/cells.csv" > "$work/broken/cells.csv"
 expect2 'cells.csv:3' "$a" "$work/broken"
 sed '1s/decode_tps_lo/decode_tps/' "$a/cells.csv" > "$work/twice/cells.csv"
 expect2 'twice\|two columns' "$a" "$work/twice"
+# Cells that differ in a column of a later version only: not joined, not averaged, and not part of a history or an export.
+python3 - "$a/cells.csv" "$work/newer/cells.csv" << 'END'
+import csv, sys
+rows = list(csv.DictReader(open(sys.argv[1])))
+out = csv.DictWriter(open(sys.argv[2], 'w'), list(rows[0]) + ['surprise'], lineterminator='\n')
+out.writeheader()
+out.writerows(dict(row, cell=row['cell'] + surprise, surprise=surprise) for row in rows for surprise in '12')
+END
+cp "$a/run.json" "$work/newer"
+unknown='differ in nothing that this program knows'
+expect2 "$unknown" "$a" "$work/newer"
+expect2 "$unknown" "$work/newer" --by format
+"$program" history add "$work/newer" --file "$work/newer.csv" > /dev/null 2> "$work/said" && wrong "a history takes cells that it cannot tell apart"
+grep -q "$unknown" "$work/said" && [ ! -e "$work/newer.csv" ] || wrong "what the history says of them: $(cat "$work/said")"
+"$program" export "$work/newer" --format bencher > /dev/null 2> "$work/said" && wrong "an export has cells that it cannot tell apart"
+# Half of the cells are of another model: the other half is compared, and it says what is not.
+mkdir -p "$work/mixed"
+cp "$a"/* "$work/mixed"
+awk -F, -v OFS=, 'NR > 1 && NR % 2 && !/"/ {$4 = "another-model-" $4} {print}' "$a/cells.csv" > "$work/mixed/cells.csv"
+"$program" compare "$a" "$work/mixed" > "$work/out" 2> "$work/said" || wrong "mixed models: $(cat "$work/said")"
+others=$(awk -F, 'NR > 1 && $4 ~ /^another-model/' "$work/mixed/cells.csv" | wc -l)
+[ "$others" -gt 20 ] && grep -q "not compared: $others cells, only in the second run" "$work/out" || wrong "nothing on the $others cells of another model"
+# One sample a cell gives no interval: ambiguous, never a verdict.
+mkdir -p "$work/one"
+cp "$b"/* "$work/one"
+awk -F, 'NR == 1 || !seen[$1 $2]++' "$b/samples.csv" > "$work/one/samples.csv"
+"$program" compare "$a" "$work/one" > "$work/out" 2> "$work/said" || wrong "one sample a cell: $(cat "$work/said")"
+grep -q 'decode: [0-9]* cells; 0 faster, 0 slower, 0 the same' "$work/out" || wrong "one sample a cell has a verdict: $(grep 'decode:' "$work/out")"
 # A torn last row is left out and told.
 cp "$a"/* "$work/torn" && truncate -s -20 "$work/torn/cells.csv"
 "$program" compare "$a" "$work/torn" > "$work/out" 2> "$work/said" || wrong "a torn row stops the comparison: $(cat "$work/said")"

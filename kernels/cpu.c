@@ -105,14 +105,16 @@ int provider_parse(const char *word, enum provider *provider) {
     return -EINVAL;
 }
 
-const char *activation_name(enum activation activation) { return activation == ACTIVATION_Q8 ? "q8" : "f32"; }
+static const char *const activation_names[ACTIVATION_COUNT] = {"f32", "q8", "bf16"};
+
+const char *activation_name(enum activation activation) { return activation_names[activation]; }
 
 int activation_parse(const char *word, enum activation *activation) {
-    if (strcmp(word, "f32") == 0)
-        *activation = ACTIVATION_F32;
-    else if (strcmp(word, "q8") == 0)
-        *activation = ACTIVATION_Q8;
-    else
-        return -EINVAL;
-    return 0;
+    for (int i = 0; i < ACTIVATION_COUNT; i++) {
+        if (strcmp(word, activation_names[i]) == 0) {
+            *activation = (enum activation)i;
+            return 0;
+        }
+    }
+    return -EINVAL;
 }

@@ -102,10 +102,11 @@ enum { PACKED_PANEL_ROWS = 16 };
 int packed_check_shape(const struct weight_format *format, int rows, int columns, char *reason, size_t reason_size);
 
 // ---------------------------------------------------------------------------------------------------------------------
-// Activations: f32, or dynamically quantized to 8 bits, symmetric, one scale a token, with the sums of each 32 codes that the
-// offset of unsigned weights and asymmetric zero points need.
-enum activation { ACTIVATION_F32, ACTIVATION_Q8 };
-const char *activation_name(enum activation activation); // "f32", "q8"
+// Activations: f32; bf16, to which the kernels of dense bf16 weights round what they are given (to nearest even), for sums in f32; or
+// dynamically quantized to 8 bits, symmetric, one scale a token, with the sums of each 32 codes that the offset of unsigned weights and
+// asymmetric zero points need.
+enum activation { ACTIVATION_F32, ACTIVATION_Q8, ACTIVATION_BF16, ACTIVATION_COUNT };
+const char *activation_name(enum activation activation); // "f32", "q8", "bf16"
 int activation_parse(const char *word, enum activation *activation);
 
 struct quantized_rows {
@@ -132,7 +133,7 @@ typedef void quantize_rows_function(const struct quantize_rows_call *call);
 // y[i][j] = Σₖ x[i][k]·w[j][k] for rows i of x and the output columns j in [begin, end).
 struct linear_call {
     const struct packed_matrix *weights;  // (n, k)
-    const float *x;                       // (m, k), row stride x_stride; for kernels with ACTIVATION_F32
+    const float *x;                       // (m, k), row stride x_stride; for kernels with ACTIVATION_F32 and ACTIVATION_BF16
     const struct quantized_rows *x_codes; // (m, k); for kernels with ACTIVATION_Q8
     size_t x_stride;                      // in floats
     float *y;                             // (m, n), row stride y_stride

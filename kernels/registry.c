@@ -33,7 +33,7 @@ bool kernel_computes(const struct kernel *kernel, const struct weight_format *fo
     if (kernel->op != OP_LINEAR || kernel->activation != activation)
         return false;
     if (kernel->any_store) // a scalar kernel reads every store, and with bits 0 every width of it
-        return activation == ACTIVATION_F32 || (format->type == WEIGHT_QUANTIZED && format->bits <= 8);
+        return activation != ACTIVATION_Q8 || (format->type == WEIGHT_QUANTIZED && format->bits <= 8);
     // n:m is stored as a bitmask (kernels/pack/packed.h), so the same kernels read it.
     const enum sparse_store store = format->store == STORE_N_OF_M ? STORE_BITMASK : format->store;
     if (kernel->per_channel && (format->group != 0 || format->asymmetric))
@@ -64,7 +64,9 @@ const struct kernel *kernel_linear(const struct weight_format *format, enum acti
     else if (provider == PROVIDER_OWN)
         snprintf(why, why_size, "no kernel computes %s weights with %s activations%s", word,
                  activation_name(activation),
-                 activation == ACTIVATION_Q8 ? " (8-bit activations need weights quantized to 8 bits or fewer)" : "");
+                 activation == ACTIVATION_Q8     ? " (8-bit activations need weights quantized to 8 bits or fewer)"
+                 : activation == ACTIVATION_BF16 ? " (bf16 activations need dense bf16 weights)"
+                                                 : "");
     else
         snprintf(why, why_size, "provider %s has no %s weights with %s activations (it computes dense f32%s)",
                  provider_name(provider), word, activation_name(activation),

@@ -77,14 +77,15 @@ static void list(const struct kernels_request *request) {
     }
     const char *const *words = linear_formats(&formats);
     for (size_t i = 0; i < formats; i++) {
-        for (int activation = ACTIVATION_F32; activation <= ACTIVATION_Q8; activation++) {
+        for (int activation = 0; activation < ACTIVATION_COUNT; activation++) {
             struct weight_format format;
             char why[256];
             if (weight_format_parse(words[i], &format, why, sizeof(why)) != 0)
                 continue;
             const struct kernel *kernel =
                 kernel_linear(&format, (enum activation)activation, PROVIDER_OWN, why, sizeof(why));
-            if (kernel == NULL || kernels_wanted(request, kernel))
+            const bool listed = kernel != NULL ? kernels_wanted(request, kernel) : activation != ACTIVATION_BF16;
+            if (listed)
                 printf("%-14s %-4s %s\n", words[i], activation_name((enum activation)activation), why);
         }
     }

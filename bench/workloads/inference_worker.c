@@ -428,7 +428,7 @@ int inference_verify(void *opaque, const char *known_output, struct record *fact
             return result;
         if (!engine_gap_explained(state->engine, &gap)) {
             snprintf(error, error_size, "diverged: timed tokens are up to %.3g, in the mean %.3g standard deviations below the largest logits of a check%s",
-                     gap.worst, gap.mean, state->cell.activation == ACTIVATION_Q8 ? " (act = f32 rounds less)" : "");
+                     gap.worst, gap.mean, state->cell.activation != ACTIVATION_F32 ? " (act = f32 rounds less)" : "");
             return -EBADMSG;
         }
         struct verified_cell *grown = realloc(state->verified, (state->verified_count + 1) * sizeof *grown);

@@ -160,16 +160,19 @@ static void few_linear(const struct linear_call *call) {
     const struct packed_matrix *weights = call->weights;
     const struct linear_scratch scratch = linear_scratch(call);
     const int width = few_width(call->m);
+    const bool copied = width > 1 || X_TYPE == ACTIVATION_BF16;
     struct linear_block blocks[2];
-    if (width > 1)
+    if (copied)
         interleave(scratch.x, call->x, call->x_stride, call->m, width, weights->columns);
+    if (X_TYPE == ACTIVATION_BF16)
+        round_to_bf16(scratch.x, (size_t)width * (size_t)weights->columns);
     const int end = linear_panel_end(call);
     for (int panel = linear_panel_begin(call), panels; panel < end; panel += panels) {
         panels = linear_minimum(FEW_PANELS(width), end - panel);
         for (int p = 0; p < panels; p++)
             blocks[p] = (struct linear_block){.weights = weights,
                                               .width = width,
-                                              .x = width > 1 ? scratch.x : call->x,
+                                              .x = copied ? scratch.x : call->x,
                                               .y_stride = call->y_stride,
                                               .tokens = call->m,
                                               .panel = packed_panel(weights, panel + p),

@@ -27,6 +27,8 @@ static void many_pack(const struct many_pass *pass) {
             }
         }
     }
+    if (X_TYPE == ACTIVATION_BF16)
+        round_to_bf16(pass->scratch.x, (size_t)pass->tokens * (size_t)columns);
 }
 
 static void many_begin(const struct many_pass *pass, const struct many_band *band, int block) {

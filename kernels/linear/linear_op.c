@@ -146,7 +146,7 @@ void linear_problem_free(struct linear_problem *problem) {
     free(problem->weights);
     free(problem->x);
     quantized_rows_free(&problem->x_codes);
-    for (int activation = 0; activation < 2; activation++) {
+    for (int activation = 0; activation < ACTIVATION_COUNT; activation++) {
         free(problem->expected[activation]);
         free(problem->magnitude[activation]);
     }
@@ -182,6 +182,14 @@ static void expect_output(struct linear_problem *problem, const double *weights,
     }
     problem->expected[ACTIVATION_F32][at] = sum;
     problem->magnitude[ACTIVATION_F32][at] = magnitude;
+    sum = magnitude = 0;
+    for (int k = 0; k < problem->columns; k++) {
+        const double product = bfloat16_to_float(float_to_bfloat16(x[k])) * weights[k];
+        sum += product;
+        magnitude += fabs(product);
+    }
+    problem->expected[ACTIVATION_BF16][at] = sum;
+    problem->magnitude[ACTIVATION_BF16][at] = magnitude;
     if (problem->x_codes.codes == NULL)
         return;
     const int8_t *x_codes = problem->x_codes.codes + (size_t)i * (size_t)problem->columns;
@@ -199,15 +207,17 @@ static void expect_output(struct linear_problem *problem, const double *weights,
 
 int linear_problem_expect(struct linear_problem *problem) {
     const size_t count = (size_t)problem->m * (size_t)problem->rows, k = (size_t)problem->columns;
-    for (int activation = 0; activation < 2; activation++) {
+    for (int activation = 0; activation < ACTIVATION_COUNT; activation++) {
         problem->expected[activation] = allocate(count, sizeof(double));
         problem->magnitude[activation] = allocate(count, sizeof(double));
     }
     double *weights = allocate(k, sizeof(double)), *scales = allocate(k, sizeof(double));
     int *codes = allocate(k, sizeof(int));
     int status = -ENOMEM;
-    if (problem->expected[0] == NULL || problem->expected[1] == NULL || problem->magnitude[0] == NULL ||
-        problem->magnitude[1] == NULL || weights == NULL || scales == NULL || codes == NULL)
+    bool complete = weights != NULL && scales != NULL && codes != NULL;
+    for (int activation = 0; activation < ACTIVATION_COUNT; activation++)
+        complete &= problem->expected[activation] != NULL && problem->magnitude[activation] != NULL;
+    if (!complete)
         goto out;
     for (int row = 0; row < problem->rows; row++) {
         for (int column = 0; column < problem->columns; column++)

@@ -16,8 +16,8 @@ struct linear_problem {
     float *x;                          // (m, columns) with NaN between the rows
     size_t x_stride;
     struct quantized_rows x_codes; // of x; only for formats of up to 8 bits
-    double *expected[2];           // by activation, (m, rows); NULL without linear_problem_expect()
-    double *magnitude[2];          // the sums of the magnitudes of what was added, which rounding errors grow with
+    double *expected[ACTIVATION_COUNT]; // by activation, (m, rows); NULL without linear_problem_expect()
+    double *magnitude[ACTIVATION_COUNT]; // the sums of the magnitudes of what was added, which rounding errors grow with
 };
 
 // -EINVAL when the format does not allow the shape; -ENOMEM. Absent weights of a +sN store are drawn chunk by chunk with ratios from

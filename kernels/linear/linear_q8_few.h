@@ -120,30 +120,25 @@ static int few_width(int tokens) {
     return Q8_DIRECT;
 }
 
-// Tokens [first, first + width) of a call, as few_panel() reads them.
-struct few_part {
-    int first, width;
-    const void *x;
-    const int32_t *starts; // (groups, width)
-};
 enum { FEW_PARTS = (Q8_FEW_TOKENS(BITS) + Q8_DIRECT - 1) / Q8_DIRECT };
 
-static void few_prepare_starts(const struct linear_call *call, const struct few_part *part, int32_t *starts) {
+// (groups, width): what few_start() reads, of the tokens from `first` on.
+static void few_prepare_starts(const struct linear_call *call, int first, int width, int32_t *starts) {
     const struct packed_matrix *weights = call->weights;
     const int32_t factor = weights->format.asymmetric ? 1 : Q8_CENTRE(BITS) - symmetric_zero(BITS);
-    for (int i = 0; i < part->width; i++) {
-        const int32_t *sums = call->x_codes->sums + (size_t)(part->first + i) * (size_t)weights->tiles;
+    for (int i = 0; i < width; i++) {
+        const int32_t *sums = call->x_codes->sums + (size_t)(first + i) * (size_t)weights->tiles;
         for (int group = 0; group < weights->groups; group++) {
             int32_t sum = 0;
-            for (int t = 0; part->first + i < call->m && t < weights->tiles_per_group; t++)
+            for (int t = 0; first + i < call->m && t < weights->tiles_per_group; t++)
                 sum += *sums++;
-            starts[group * part->width + i] = factor * sum;
+            starts[group * width + i] = factor * sum;
         }
     }
 }
 
-// Cuts the call's tokens into parts, and lays them out.
-static int few_prepare(const struct linear_call *call, struct few_part parts[FEW_PARTS]) {
+// Cuts the call's tokens into blocks of at most Q8_DIRECT, and lays them out.
+static int few_prepare(const struct linear_call *call, struct linear_block blocks[FEW_PARTS]) {
     const struct linear_scratch scratch = linear_scratch(call);
     const int words = call->weights->tiles * TILE_CHUNKS;
     float *x = scratch.x;
@@ -152,42 +147,39 @@ static int few_prepare(const struct linear_call *call, struct few_part parts[FEW
     for (int first = 0; first < call->m; first += Q8_DIRECT) {
         const int tokens = linear_minimum(Q8_DIRECT, call->m - first), width = few_width(tokens);
         const int8_t *codes = call->x_codes->codes + (size_t)first * (size_t)call->x_codes->columns;
-        parts[count++] = (struct few_part){.first = first, .width = width, .x = width > 1 ? (const void *)x : codes, .starts = starts};
+        blocks[count++] = (struct linear_block){.weights = call->weights,
+                                                .width = width,
+                                                .x = width > 1 ? (const void *)x : codes,
+                                                .sums = starts,
+                                                .scales = call->x_codes->scales + first,
+                                                .y_stride = call->y_stride,
+                                                .tokens = tokens};
         if (width > 1)
             interleave(x, codes, (size_t)words, tokens, width, words);
-        few_prepare_starts(call, &parts[count - 1], starts);
+        few_prepare_starts(call, first, width, starts);
         x += (size_t)width * (size_t)words;
         starts += width * call->weights->groups;
     }
     return count;
 }
 
-// At most Q8_FEW_TOKENS tokens. A panel's weights come from memory for the first part and from a cache for the others.
+// At most Q8_FEW_TOKENS tokens. A panel's weights come from memory for the first block and from a cache for the others.
 static void few_linear(const struct linear_call *call) {
-    const struct packed_matrix *weights = call->weights;
-    struct few_part parts[FEW_PARTS];
-    const int count = few_prepare(call, parts);
+    struct linear_block blocks[FEW_PARTS];
+    const int count = few_prepare(call, blocks);
     for (int panel = linear_panel_begin(call); panel < linear_panel_end(call); panel++)
         for (int i = 0; i < count; i++) {
-            const struct few_part *part = &parts[i];
-            const struct linear_block block = {.weights = weights,
-                                               .panel = packed_panel(weights, panel),
-                                               .width = part->width,
-                                               .x = part->x,
-                                               .sums = part->starts,
-                                               .scales = call->x_codes->scales + part->first,
-                                               .y = call->y + (size_t)part->first * call->y_stride +
-                                                    (size_t)panel * PACKED_PANEL_ROWS,
-                                               .y_stride = call->y_stride,
-                                               .tokens = linear_minimum(part->width, call->m - part->first),
-                                               .rows = linear_panel_rows(call, panel)};
+            struct linear_block *block = &blocks[i];
+            block->panel = packed_panel(call->weights, panel);
+            block->rows = linear_panel_rows(call, panel);
+            block->y = call->y + (size_t)(i * Q8_DIRECT) * call->y_stride + (size_t)panel * PACKED_PANEL_ROWS;
 #define FEW_CASE(w)                                                                                                    \
     case w:                                                                                                            \
-        if (block.panel.zeros != NULL)                                                                                 \
-            few_panel(w, true, &block);                                                                                \
+        if (block->panel.zeros != NULL)                                                                                 \
+            few_panel(w, true, block);                                                                                \
         else                                                                                                           \
-            few_panel(w, false, &block);                                                                               \
+            few_panel(w, false, block);                                                                               \
         break;
-            switch (part->width) { Q8_FEW_WIDTHS(FEW_CASE) }
+            switch (block->width) { Q8_FEW_WIDTHS(FEW_CASE) }
         }
 }

@@ -5,6 +5,7 @@
 #define LLMSWEEP_LINEAR_SIMD_H
 
 #include "kernels/linear/linear.h"
+#include "kernels/pack/float16.h"
 
 #include <string.h>
 
@@ -51,6 +52,11 @@ static inline void source_group(struct source *source, const struct linear_block
 }
 
 typedef uint32_t __attribute__((may_alias)) any_word;
+
+static inline void round_to_bf16(float *x, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        x[i] = bfloat16_to_float(float_to_bfloat16(x[i]));
+}
 
 // (tokens, columns) → (columns, width) of 32-bit words, floats or four codes, the tokens beyond the last being zero.
 static inline void interleave(void *out, const void *x, size_t stride, int tokens, int width, int columns) {

@@ -34,15 +34,20 @@ static void test_ladder(void **state) {
     const struct kernel *const *all = kernel_all(&kernels);
     for (int isa = 0; isa <= (int)isa_detect(); isa++) {
         assert_int_equal(isa_limit((enum isa)isa), isa);
-        for (size_t i = 0; i < count * 2; i++) {
-            const enum activation activation = i % 2 ? ACTIVATION_Q8 : ACTIVATION_F32;
+        for (size_t i = 0; i < count * ACTIVATION_COUNT; i++) {
+            const enum activation activation = (enum activation)(i % ACTIVATION_COUNT);
             struct weight_format format;
             char why[256];
-            assert_int_equal(weight_format_parse(words[i / 2], &format, why, sizeof(why)), 0);
+            assert_int_equal(weight_format_parse(words[i / ACTIVATION_COUNT], &format, why, sizeof(why)), 0);
             const struct kernel *kernel = kernel_linear(&format, activation, PROVIDER_OWN, why, sizeof(why));
             if (activation == ACTIVATION_Q8 && (format.type != WEIGHT_QUANTIZED || format.bits == 16)) {
                 assert_null(kernel);
                 assert_non_null(strstr(why, "8-bit activations need"));
+                continue;
+            }
+            if (activation == ACTIVATION_BF16 && (format.type != WEIGHT_BF16 || format.store != STORE_DENSE)) {
+                assert_null(kernel);
+                assert_non_null(strstr(why, "bf16 activations need"));
                 continue;
             }
             assert_non_null(kernel);

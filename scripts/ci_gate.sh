@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 # Judges the working tree against the merge base with a branch, on any CI system: scripts/ci_gate.sh [BRANCH] [SPEC]
 # Leaves results/gate/{gate.md,gate.json,pairs.csv,report/}. Exit codes are the gate's: 0 no regression, 1 a regression, 3 it failed itself. Where only
-# ambiguous figures are left (4) it exits 0 and says so, unless GATE_STRICT=1: a shared runner is noisy, and ambiguous is no verdict. GATE_FLAGS are further options, such as --witness.
+# ambiguous figures are left (4) it exits 0 and says so, unless GATE_STRICT=1: a shared runner is noisy, and ambiguous is no verdict.
+# GATE_FLAGS are further options, such as --witness.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 branch=${1:-origin/main} spec=${2:-}

@@ -70,6 +70,9 @@ if [ "${1:-}" = --report ]; then
     cat "$folder/README.md"
     exit
 fi
+# One at a time; a gate that outlived its script holds the lock, too.
+exec 9> "$work/lock"
+flock -n 9 || { echo "gate_calibration.sh: waiting for another one that uses $work" >&2; flock -w 900 9 || stop 3 "another one still uses $work"; }
 rounds=${1:-100}
 [[ $rounds =~ ^[1-9][0-9]*$ ]] || stop 2 "ROUNDS is a number of gates of each kind, not '$rounds'"
 [ -f "$file" ] || stop 2 "no $file; name the kernel that runs q4g32 here in CALIBRATION_KERNEL (llmsweep kernels --list)"
@@ -106,7 +109,10 @@ judge() { # kind
     started=$(date -u +%Y-%m-%dT%H:%M:%SZ)
     commit=$(cat "$work/base-a/commit")
     # shellcheck disable=SC2086
-    build/llmsweep gate --base "$work/base-a" --head "$work/$1" -o "$out" --quiet ${CALIBRATION_FLAGS:-} > "$work/said" 2>&1 || code=$?
+    build/llmsweep gate --base "$work/base-a" --head "$work/$1" -o "$out" --quiet ${CALIBRATION_FLAGS:-} > "$work/said" 2>&1 &
+    gate=$!
+    wait $gate || code=$?
+    gate=
     if [ ! -s "$out/gate.json" ]; then
         echo "gate_calibration.sh: a gate failed with code $code: $(tail -1 "$work/said")" >&2
         return 1
@@ -125,6 +131,8 @@ END
     tail -1 "$gates" >&2
 }
 
+gate=
+trap '[ -z "$gate" ] || kill $gate 2> /dev/null || true; exit 130' INT TERM HUP
 have() { grep -c "^$1," "$gates" || true; }
 failures=0
 while :; do

@@ -14,14 +14,14 @@
 
 #include "bench/gate/judge.h"
 
-enum { CELLS = 40, BLOCKS = 20 };
+enum { CELLS = 40, BLOCKS = 20, SCREENED = 12, ALL_BLOCKS = 36 };
 static const struct gate_rules rules = {.threshold = 0.02, .level = 0.01, .seed = 1, .resamples = 200};
 
-static double data[3][CELLS][BLOCKS];
+static double data[3][CELLS][ALL_BLOCKS];
 
 // A shared machine: a drift that all arms of a block share, 3% of noise in each process, and a share of figures that lost a third.
 static void make(gsl_rng *rng, double disturbed, double effect, size_t affected, struct gate_series *series) {
-    for (size_t b = 0; b < BLOCKS; b++) {
+    for (size_t b = 0; b < ALL_BLOCKS; b++) {
         double drift = exp(gsl_ran_gaussian(rng, 0.2));
         for (int arm = 0; arm < 3; arm++) {
             double process = exp(gsl_ran_gaussian(rng, 0.01)); // of the process: falls on all its cells
@@ -80,6 +80,55 @@ static void test_finds(void **state) {
     assert_true(found >= 57);
     assert_int_equal(inverse, 0);
     assert_true(elsewhere <= 1);
+}
+
+// The gate's two sets: what the first 12 blocks let look changed is judged by all 36, and by the last 24 alone.
+static void judge_twice(struct gate_series *series, struct gate_judgement *judgements) {
+    struct gate_rules screening = rules;
+    struct gate_series again[CELLS];
+    struct gate_judgement second[CELLS];
+    size_t candidates[CELLS], candidate_count = 0;
+    screening.threshold = 0.015;
+    screening.screen = 0.05;
+    for (size_t c = 0; c < CELLS; c++)
+        series[c].blocks = SCREENED;
+    assert_int_equal(gate_judge(series, CELLS, &screening, judgements), 0);
+    for (size_t c = 0; c < CELLS; c++)
+        if (judgements[c].candidate) {
+            again[candidate_count] = (struct gate_series){data[0][c] + SCREENED, data[1][c] + SCREENED, data[2][c] + SCREENED, ALL_BLOCKS - SCREENED};
+            candidates[candidate_count++] = c;
+            series[c].blocks = ALL_BLOCKS;
+        }
+    assert_int_equal(gate_judge(again, candidate_count, &screening, second), 0);
+    assert_int_equal(gate_judge(series, CELLS, &screening, judgements), 0);
+    for (size_t i = 0; i < candidate_count; i++)
+        gate_confirm(&judgements[candidates[i]], &second[i]);
+}
+
+static void test_two_sets(void **state) {
+    (void)state;
+    struct gate_series series[CELLS];
+    struct gate_judgement judgements[CELLS];
+    gsl_rng *rng = gsl_rng_alloc(gsl_rng_mt19937);
+    size_t alarms = 0, found = 0, elsewhere = 0, promised = 0;
+    for (int gate = 0; gate < 300; gate++) {
+        make(rng, 0.05, 0, 0, series);
+        judge_twice(series, judgements);
+        alarms += count(judgements, 0, CELLS, VERDICT_SLOWER) + count(judgements, 0, CELLS, VERDICT_FASTER) > 0;
+    }
+    for (int gate = 0; gate < 60; gate++) {
+        make(rng, 0.01, 0.06, 4, series);
+        judge_twice(series, judgements);
+        found += count(judgements, 0, 4, VERDICT_SLOWER) > 0;
+        elsewhere += count(judgements, 4, CELLS, VERDICT_SLOWER);
+        promised += count(judgements, 4, CELLS, VERDICT_AMBIGUOUS) < 4;
+    }
+    gsl_rng_free(rng);
+    print_message("%zu of 300 gates alarmed falsely; 6%% found in %zu of 60\n", alarms, found);
+    assert_true(alarms <= 3);
+    assert_true(found >= 57);
+    assert_true(elsewhere <= 1);
+    assert_true(promised >= 50);
 }
 
 static void test_few_pairs(void **state) {
@@ -153,7 +202,7 @@ static void test_pairs_needed(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_false_alarms), cmocka_unit_test(test_finds), cmocka_unit_test(test_few_pairs),
+        cmocka_unit_test(test_false_alarms), cmocka_unit_test(test_finds), cmocka_unit_test(test_two_sets), cmocka_unit_test(test_few_pairs),
         cmocka_unit_test(test_threshold_and_floor), cmocka_unit_test(test_second_look), cmocka_unit_test(test_pairs_needed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -196,15 +196,16 @@ static int find_sampler(struct worker *worker, const char *name, const json_t *c
     return 0;
 }
 
-static double resident_peak(void) {
+// Bytes that a file of /proc gives in kB by this format; NaN where it does not.
+static double process_bytes(const char *path, const char *format) {
     char line[256];
     double kilobytes = NAN;
-    FILE *status = fopen("/proc/self/status", "re");
-    while (status && fgets(line, sizeof line, status))
-        if (sscanf(line, "VmHWM: %lf", &kilobytes) == 1)
+    FILE *file = fopen(path, "re");
+    while (file && fgets(line, sizeof line, file))
+        if (sscanf(line, format, &kilobytes) == 1)
             break;
-    if (status)
-        fclose(status);
+    if (file)
+        fclose(file);
     return kilobytes * 1024;
 }
 
@@ -220,13 +221,14 @@ static void reset_resident_peak(void) {
 
 // What each rank knows of a visit beside its samples.
 struct rank_state {
-    double steal_pct, switches, frequency, load, resident, kept;
+    double steal_pct, switches, frequency, load, resident, kept, huge;
 };
 
 static void gather_state(struct worker *worker, const struct machine_difference *machine, struct record *facts) {
     double kept = record_number(facts, "kept_bytes");
     struct rank_state mine = {machine->steal_pct,     machine->involuntary_switches, machine->frequency_mhz, machine->load,
-                              resident_peak(),        isnan(kept) ? 0 : kept};
+                              process_bytes("/proc/self/status", "VmHWM: %lf"), isnan(kept) ? 0 : kept,
+                              process_bytes("/proc/self/smaps_rollup", "AnonHugePages: %lf")};
     struct rank_state *all = calloc((size_t)worker->context.ranks, sizeof *all), sum = {.steal_pct = NAN, .load = NAN};
     if (!all)
         comm_abort(3);
@@ -239,6 +241,7 @@ static void gather_state(struct worker *worker, const struct machine_difference 
         sum.switches += all[rank].switches;
         sum.frequency += all[rank].frequency / worker->context.ranks;
         sum.resident += resident;
+        sum.huge += all[rank].huge;
         largest = fmax(largest, resident);
     }
     free(all);
@@ -252,6 +255,7 @@ static void gather_state(struct worker *worker, const struct machine_difference 
     record_real(facts, "load", sum.load);
     record_real(facts, "peak_rss_bytes", sum.resident);
     record_real(facts, "peak_rank_rss_bytes", largest);
+    record_real(facts, "huge_page_bytes", sum.huge);
     if (*noise)
         record_set(facts, "status_noise", "%s", noise);
     record_unset(facts, "kept_bytes");

@@ -221,6 +221,13 @@ static int find_variant(struct inference_state *state, const char *key, struct l
     const struct calibration_source source = {*calibration ? calibration : NULL,
                                               (size_t)settings_number(state->settings, "calibration_tokens"), *text ? text : NULL,
                                               (size_t)settings_number(state->settings, "quality_tokens")};
+    if (!state->context->oversubscribed) { // threads touch first what they will read: they are placed before anything is packed
+        struct team *team;
+        int placed = team_create(&team, state->layout.threads, worker_bind, (void *)state->context, error, error_size);
+        if (placed)
+            return placed;
+        team_free(team);
+    }
     int result = variant_obtain(found, &model->model, recipe, &state->layout, &source, state->context->world,
                                 state->context->oversubscribed ? NULL : worker_bind, (void *)state->context, error, error_size);
     if (result)

@@ -118,3 +118,11 @@ int model_config_check(const struct model_config *config, char *reason, size_t r
     }
     return check_additions(config, reason, reason_size);
 }
+
+void model_one_line(char *message)
+{
+    for (char *c = message; *c; c++) {
+        if ((unsigned char)*c < ' ' || *c == 0x7f)
+            *c = '?';
+    }
+}

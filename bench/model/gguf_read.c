@@ -102,8 +102,10 @@ int gguf_open_model(struct model *model, const char *path, char *error, size_t e
     struct model_config config;
     struct model opened = {0};
     int rc = gguf_open(&source.file, path, error, error_size);
-    if (rc)
+    if (rc) {
+        model_one_line(error);
         return rc;
+    }
     if ((rc = gguf_read_config(&config, &source.file, path, error, error_size)) || (rc = check_tensors(&source, &config)))
         goto out;
     rc = model_allocate_vectors(&opened, &config);
@@ -122,8 +124,10 @@ int gguf_open_model(struct model *model, const char *path, char *error, size_t e
     model_hash_stored(&opened);
     *model = opened;
 out:
-    if (rc)
+    if (rc) {
+        model_one_line(error);
         model_free(&opened);
+    }
     gguf_close(&source.file);
     return rc;
 }

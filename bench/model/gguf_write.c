@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <errno.h>
+#include <math.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +12,8 @@
 #include "bench/model/gguf_names.h"
 #include "bench/model/gguf_put.h"
 #include "bench/model/model.h"
+#include "bench/model/splitter.h"
+#include "bench/model/tokenizer.h"
 #include "bench/model/variant.h"
 
 enum { ROWS_AT_ONCE = 256 };
@@ -179,6 +183,15 @@ static int write_file(FILE *out, const struct job *job)
     return rc;
 }
 
+// GGUF has no key for it: readers go by the head's width, and by the layers of Gemma's 27B models (see gguf_config.c).
+static bool scale_is_derived(const struct model_config *c)
+{
+    const bool wide = (c->architecture == ARCHITECTURE_GEMMA2 && c->layers == 46) || (c->architecture == ARCHITECTURE_GEMMA3 && c->layers == 62);
+    const float derived = 1 / sqrtf(wide ? (float)c->d_model / (float)c->heads : (float)c->head_dim);
+    const float own = c->attention_scale > 0 ? c->attention_scale : 1 / sqrtf((float)c->head_dim);
+    return fabsf(own - derived) <= 1e-6f * derived;
+}
+
 static int check_contents(const struct job *job, const char *path, char *error, size_t error_size)
 {
     const enum tensor_type type = job->contents->type;
@@ -193,6 +206,22 @@ static int check_contents(const struct job *job, const char *path, char *error, 
                      tensor_type_name(type));
             return -EINVAL;
         }
+    }
+    const struct tokenizer *tokenizer = job->contents->source ? NULL : job->contents->model->tokenizer; // or its keys are kept
+    if (tokenizer && tokenizer_kind(tokenizer) == TOKENIZER_UNIGRAM) {
+        snprintf(error, error_size, "%s: a unigram tokenizer cannot be written for models of architecture %s: other programs would read other tokens",
+                 path, model_architecture_name(job->config.architecture));
+        return -ENOTSUP;
+    }
+    int stages;
+    if (tokenizer && tokenizer_kind(tokenizer) == TOKENIZER_BYTES && !splitter_known_stages(tokenizer_pattern_name(tokenizer), &stages)) {
+        snprintf(error, error_size, "%s: the tokenizer cuts text by a pattern that has no name in GGUF, so that other programs would read other tokens: "
+                 "export from a GGUF file of this model instead", path);
+        return -ENOTSUP;
+    }
+    if (!scale_is_derived(&job->config)) {
+        snprintf(error, error_size, "%s: attention scores are scaled by %g, which GGUF has no key for", path, (double)job->config.attention_scale);
+        return -ENOTSUP;
     }
     if (job->config.architecture != ARCHITECTURE_LLAMA && job->config.rope_style == ROPE_INTERLEAVED) {
         snprintf(error, error_size, "%s: a model of architecture %s with interleaved rotary positions cannot be written", path,

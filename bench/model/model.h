@@ -147,6 +147,8 @@ int model_load(struct model *model, const char *path, char *error, size_t error_
 // Brings the matrices of an opened model into memory and lets the file go. -ENOMEM; the model is as it was then.
 int model_widen(struct model *model);
 
+// For those who open files: makes a message one line, whatever bytes of a file it repeats: control characters become '?'.
+void model_one_line(char *message);
 // For those who open files: allocates the vectors, leaves the matrices to be pointed into the files. Errors as model_allocate.
 int model_allocate_vectors(struct model *model, const struct model_config *config);
 // Hashes the matrices as they lie in the files, and the vectors.

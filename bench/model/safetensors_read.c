@@ -187,6 +187,7 @@ int safetensors_open_model(struct model *model, const char *path, char *error, s
     if (!rc)
         rc = open_model(&opened, &source, weights);
     if (rc) {
+        model_one_line(error);
         model_free(&opened);
     } else {
         opened.files = source.files.files; // the model's from now on

@@ -281,6 +281,7 @@ static void hostile_files_are_refused(void **state)
     assert_patched_refused(&b, "llama.rope.dimension_count", 4, "\2\0\0", 4, "2 of 4");
     assert_patched_refused(&b, "llama.rope.freq_base", 4, "\0\0\xc0\x7f", 4, "rope_theta"); // not a number
     assert_patched_refused(&b, "general.architecture", 12, "mamba", 5, "'mamba'");
+    assert_patched_refused(&b, "general.architecture", 12, "m\nm\33a", 5, "'m?m?a'"); // a name is repeated, what it does to a terminal is not
     static const uint8_t space[] = " ";
     assert_patched_refused(&b, "tokenizer.ggml.merges", 4 + 4 + 8 + 8, space, 1, "merge 0");
     assert_refused((const uint8_t *)"a text, not a model, and long enough", 36, "not a GGUF file");

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Models of the hub's form, written here from models in memory, are the same models when they are opened; damaged ones are refused.
 #include <errno.h>
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -40,11 +41,43 @@ static void make_model(struct model *model, enum architecture architecture)
                                   .context = 64, .rope_theta = 5000, .norm_eps = 1e-6f, .rope_style = ROPE_HALVES, .tied_embeddings = true};
     config.architecture = architecture;
     config.qkv_bias = architecture == ARCHITECTURE_QWEN2;
-    config.qk_norm = architecture == ARCHITECTURE_QWEN3;
+    config.qk_norm = architecture == ARCHITECTURE_QWEN3 || architecture == ARCHITECTURE_GEMMA3;
+    if (architecture >= ARCHITECTURE_GEMMA) {
+        config.gate = GATE_GELU;
+        config.embedding_scale = sqrtf(32);
+    }
+    if (architecture == ARCHITECTURE_GEMMA2 || architecture == ARCHITECTURE_GEMMA3) {
+        config.post_norms = true;
+        config.attention_scale = 1 / sqrtf(24);
+        config.window = 8;
+        config.window_period = architecture == ARCHITECTURE_GEMMA2 ? 2 : 6;
+    }
+    if (architecture == ARCHITECTURE_GEMMA2) {
+        config.attention_cap = 50;
+        config.output_cap = 30;
+    }
+    if (architecture == ARCHITECTURE_GEMMA3)
+        config.window_rope_theta = 10000;
     assert_int_equal(model_allocate(model, &config), 0);
     model_randomize(model, 9);
     for (size_t i = 0; i < model->parameter_count; i++)
         model->storage[i] *= 3;
+    const int count = gguf_weight_count(&config);
+    for (int i = 0; i < count; i++) { // norms that differ, by numbers that a sum with 1 keeps
+        const struct gguf_weight w = gguf_weight_at(&config, i);
+        for (int k = 0; !w.out && k < w.in; k++)
+            (*gguf_weight_pointer(model, &w))[k] = 1 + (float)((k + i) % 9) / 16;
+    }
+}
+
+// Gemma's norms are written as what they are above 1.
+static void write_values(FILE *file, const struct model *model, const struct gguf_weight *w)
+{
+    const float *values = *gguf_weight_pointer((struct model *)model, w), less = model->config.architecture >= ARCHITECTURE_GEMMA && !w->out ? 1 : 0;
+    for (size_t i = 0; i < (size_t)w->in * (size_t)(w->out ? w->out : 1); i++) {
+        const float value = values[i] - less;
+        fwrite(&value, sizeof value, 1, file);
+    }
 }
 
 // Tensors first … of every `step` into one file.
@@ -70,20 +103,37 @@ static void write_tensors(struct model *model, const char *name, int first, int 
     fwrite(header, 1, length, file);
     for (int i = first; i < count; i += step) {
         const struct gguf_weight w = gguf_weight_at(&model->config, i);
-        fwrite(*gguf_weight_pointer(model, &w), 4, (size_t)w.in * (size_t)(w.out ? w.out : 1), file);
+        write_values(file, model, &w);
     }
     fclose(file);
 }
 
 static void write_config(const struct model *model)
 {
+    const bool gemma = model->config.architecture >= ARCHITECTURE_GEMMA;
     char text[600];
     snprintf(text, sizeof text,
              "{\"model_type\":\"%s\",\"hidden_size\":32,\"num_hidden_layers\":2,\"num_attention_heads\":4,\"num_key_value_heads\":2,"
              "\"head_dim\":16,\"intermediate_size\":64,\"max_position_embeddings\":64,\"rope_theta\":5000.0,\"rms_norm_eps\":1e-6,"
-             "\"hidden_act\":\"silu\",\"tie_word_embeddings\":true}",
-             model_architecture_name(model->config.architecture));
+             "\"hidden_act\":\"%s\"%s}",
+             model->config.architecture == ARCHITECTURE_GEMMA3 ? "gemma3_text" : model_architecture_name(model->config.architecture),
+             gemma ? "gelu_pytorch_tanh" : "silu", model->config.window ? ",\"query_pre_attn_scalar\":24,\"sliding_window\":8" : gemma ? "" : ",\"tie_word_embeddings\":true");
     write_text("config.json", text);
+}
+
+// The configuration shows in what is computed: scales, caps, windows (of fewer positions than there are), both rotations.
+static void assert_same_logits(const struct model *expected_of, const struct model *got_of, float tolerance)
+{
+    enum { POSITIONS = 12 };
+    static float expected[POSITIONS * 40], got[POSITIONS * 40];
+    int32_t ids[POSITIONS];
+    for (int i = 0; i < POSITIONS; i++)
+        ids[i] = i * 7 % 40;
+    assert_int_equal(model_reference_logits(expected_of, ids, POSITIONS, expected), 0);
+    assert_int_equal(model_reference_logits(got_of, ids, POSITIONS, got), 0);
+    for (int i = 0; i < POSITIONS * 40; i++)
+        if (!(fabsf(got[i] - expected[i]) <= tolerance))
+            fail_msg("%s: logit %d is %g and not %g", model_architecture_name(expected_of->config.architecture), i, (double)got[i], (double)expected[i]);
 }
 
 static void assert_same_model(struct model *model, const char *path)
@@ -95,16 +145,16 @@ static void assert_same_model(struct model *model, const char *path)
     assert_int_equal(back.config.rope_style, ROPE_HALVES);
     assert_int_equal(back.parameter_count, model->parameter_count);
     assert_memory_equal(back.storage, model->storage, model->parameter_count * sizeof(float));
+    assert_same_logits(model, &back, 0);
     model_free(&back);
 }
 
 static void models_are_the_same_from_one_file_or_several(void **state)
 {
     (void)state;
-    static const enum architecture all[] = {ARCHITECTURE_LLAMA, ARCHITECTURE_QWEN2, ARCHITECTURE_QWEN3};
-    for (int i = 0; i < 3; i++) {
+    for (enum architecture each = 0; each < ARCHITECTURES; each++) {
         struct model model;
-        make_model(&model, all[i]);
+        make_model(&model, each);
         write_config(&model);
         write_tensors(&model, "model.safetensors", 0, 1);
         assert_same_model(&model, folder);
@@ -123,25 +173,54 @@ static void models_are_the_same_from_one_file_or_several(void **state)
 }
 
 // The hub's Llama rotates halves, GGUF's pairs: rows change places on the way, and the model stays the same.
-static void a_llama_of_the_hub_becomes_one_of_gguf(void **state)
+static void models_of_the_hub_become_some_of_gguf(void **state)
 {
     (void)state;
     struct model model, back;
-    static float expected[12 * 40], got[12 * 40];
-    int32_t ids[12];
-    for (int i = 0; i < 12; i++)
-        ids[i] = i * 7 % 40;
-    make_model(&model, ARCHITECTURE_LLAMA);
-    assert_int_equal(gguf_write_model(in_folder("x.gguf"), &model, TENSOR_F32, error, sizeof error), 0);
-    assert_int_equal(model_load(&back, in_folder("x.gguf"), error, sizeof error), 0);
-    assert_int_equal(back.config.rope_style, ROPE_INTERLEAVED);
-    assert_int_equal(model_reference_logits(&model, ids, 12, expected), 0);
-    assert_int_equal(model_reference_logits(&back, ids, 12, got), 0);
-    for (int i = 0; i < 12 * 40; i++)
-        assert_true(got[i] - expected[i] <= 1e-5f && expected[i] - got[i] <= 1e-5f);
-    model_free(&model);
-    model_free(&back);
+    for (enum architecture each = 0; each < ARCHITECTURES; each++) {
+        make_model(&model, each);
+        if (model.config.attention_scale > 0) { // as if heads were 24 wide
+            assert_int_equal(gguf_write_model(in_folder("x.gguf"), &model, TENSOR_F32, error, sizeof error), -ENOTSUP);
+            assert_non_null(strstr(error, "which GGUF has no key for"));
+            model.config.attention_scale = 0.25f;
+        }
+        assert_int_equal(gguf_write_model(in_folder("x.gguf"), &model, TENSOR_F32, error, sizeof error), 0);
+        assert_int_equal(model_load(&back, in_folder("x.gguf"), error, sizeof error), 0);
+        assert_int_equal(back.config.rope_style, each == ARCHITECTURE_LLAMA ? ROPE_INTERLEAVED : ROPE_HALVES);
+        assert_same_logits(&model, &back, each == ARCHITECTURE_LLAMA ? 1e-5f : 0);
+        model_free(&model);
+        model_free(&back);
+        unlink(in_folder("x.gguf"));
+    }
     unlink(in_folder("x.gguf"));
+}
+
+// 40 tokens, one a byte, and a pattern of our own.
+static void a_tokenizer_that_gguf_cannot_name_is_refused(void **state)
+{
+    (void)state;
+    struct model model;
+    char text[1200] = "{\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":{\"Regex\":\"[a-f]+|[0-9]{1,5}\"},"
+                      "\"behavior\":\"Isolated\",\"invert\":false},{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":false}]},"
+                      "\"model\":{\"type\":\"BPE\",\"merges\":[],\"vocab\":{";
+    for (int i = 0; i < 40; i++)
+        snprintf(text + strlen(text), sizeof text - strlen(text), "%s\"%c\":%d", i ? "," : "", '0' + i, i);
+    strcat(text, "}}}");
+    make_model(&model, ARCHITECTURE_LLAMA);
+    write_config(&model);
+    write_tensors(&model, "model.safetensors", 0, 1);
+    model_free(&model);
+    write_text("tokenizer.json", text);
+    if (model_open(&model, folder, error, sizeof error))
+        fail_msg("%s", error);
+    assert_non_null(model.tokenizer);
+    assert_int_equal(gguf_write_model(in_folder("x.gguf"), &model, TENSOR_F32, error, sizeof error), -ENOTSUP);
+    assert_non_null(strstr(error, "a pattern that has no name in GGUF"));
+    assert_null(strchr(error, '\n'));
+    assert_int_equal(access(in_folder("x.gguf"), F_OK), -1);
+    model_free(&model);
+    unlink(in_folder("tokenizer.json"));
+    unlink(in_folder("model.safetensors"));
 }
 
 static void assert_refused(const char *header, const char *complaint)
@@ -203,7 +282,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(models_are_the_same_from_one_file_or_several),
-        cmocka_unit_test(a_llama_of_the_hub_becomes_one_of_gguf),
+        cmocka_unit_test(models_of_the_hub_become_some_of_gguf),
+        cmocka_unit_test(a_tokenizer_that_gguf_cannot_name_is_refused),
         cmocka_unit_test(damaged_files_are_refused),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

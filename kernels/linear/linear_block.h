@@ -82,26 +82,42 @@ static void block_finish(const struct block_pass *pass, const struct block_part 
     }
 }
 
+// What is expanded next is fetched while this is multiplied, a share of `lines` with each of the blocks.
+static inline void block_fetch(const uint8_t *next, int lines, int block, int blocks) {
+    for (int line = lines * block / blocks; line < lines * (block + 1) / blocks; line++)
+        __builtin_prefetch(next + 64 * line, 0, 2);
+}
+
 static void block_band(const struct block_pass *pass, int panel0, int panels) {
     const struct packed_matrix *weights = pass->call->weights;
     const size_t block_totals = (size_t)(BLOCK_LANES * PACKED_PANEL_ROWS);
-    const size_t blocks = (size_t)(pass->tokens + BLOCK_LANES - 1) / BLOCK_LANES;
+    const int blocks = (pass->tokens + BLOCK_LANES - 1) / BLOCK_LANES;
     struct linear_block block[LINEAR_BAND];
     struct source source[LINEAR_BAND];
     for (int p = 0; p < panels; p++) {
         block[p] = (struct linear_block){.weights = weights, .panel = packed_panel(weights, panel0 + p)};
         source[p] = source_open(&block[p], NULL);
     }
-    memset(pass->totals, 0, blocks * (size_t)panels * block_totals * sizeof(float));
+    memset(pass->totals, 0, (size_t)(blocks * panels) * block_totals * sizeof(float));
     for (int tile = 0; tile < weights->tiles; tile += BLOCK_TILES) {
         const int tiles = linear_minimum(BLOCK_TILES, weights->tiles - tile);
-        for (int p = 0; p < panels; p++)
+        const uint8_t *next[LINEAR_BAND];
+        int lines[LINEAR_BAND];
+        for (int p = 0; p < panels; p++) {
+            const uint8_t *begin = source[p].values;
             block_expand(&source[p], &block[p], tile, tiles, &pass->parts[p]);
+            next[p] = source[p].values;
+            lines[p] = (int)(next[p] - begin) / 64;
+            if (tile + tiles == weights->tiles && panel0 + panels + p < weights->panels)
+                next[p] = packed_panel(weights, panel0 + panels + p).values;
+        }
         const uint8_t *x = pass->x + sizeof(float) * BLOCK_LANES * (size_t)(tile * (BLOCK_PART_STEPS / BLOCK_TILES));
         float *totals = pass->totals;
         for (int first = 0; first < pass->tokens; first += BLOCK_LANES) {
-            for (int p = 0; p < panels; p++, totals += block_totals)
+            for (int p = 0; p < panels; p++, totals += block_totals) {
+                block_fetch(next[p], lines[p], first / BLOCK_LANES, blocks);
                 BLOCK_WALK(&pass->parts[p], block_vectors(pass, first), x, totals);
+            }
             x += sizeof(float) * BLOCK_LANES * (size_t)pass->words;
         }
     }

@@ -20,8 +20,8 @@
 // ---------------------------------------------------------------------------------------------------------------------
 // Judging
 
-// A normal population of logarithms, of which `count` draws are known and the head is one more: its distance from their mean, over
-// s·√(1 + 1/n), is Student's t with n − 1 degrees of freedom.
+// A normal population of logarithms, of which `count` draws are known and the head is one more: its distance from their
+// mean, over s·√(1 + 1/n), is Student's t with n − 1 degrees of freedom.
 static int measure(struct baseline_row *row, size_t tested, const struct gate_rules *rules) {
     struct stats_mean logs;
     double *values = malloc((row->count + 1) * sizeof *values);
@@ -33,7 +33,8 @@ static int measure(struct baseline_row *row, size_t tested, const struct gate_ru
     free(values);
     if (result)
         return result;
-    double degrees = (double)row->count - 1, error = logs.sd * sqrt(1 + 1 / (double)row->count), change = log(row->head) - logs.mean;
+    double degrees = (double)row->count - 1, error = logs.sd * sqrt(1 + 1 / (double)row->count),
+           change = log(row->head) - logs.mean;
     double reach = gsl_cdf_tdist_Qinv(0.025, degrees) * error;
     row->ratio = (struct figure){exp(change), exp(change - reach), exp(change + reach)};
     row->p = error > 0 ? 2 * gsl_cdf_tdist_Q(fabs(change) / error, degrees) : change == 0 ? 1 : 0;
@@ -45,7 +46,8 @@ static int measure(struct baseline_row *row, size_t tested, const struct gate_ru
 static void decide(struct baseline_row *row, const struct gate_rules *rules) {
     row->verdict = VERDICT_AMBIGUOUS;
     if (row->count < BASELINE_RUNS_LEAST) {
-        snprintf(row->why, sizeof row->why, "%zu stored run%s: %d are needed to know what runs differ by", row->count, row->count == 1 ? "" : "s", BASELINE_RUNS_LEAST);
+        snprintf(row->why, sizeof row->why, "%zu stored run%s: %d are needed to know what runs differ by", row->count,
+                 row->count == 1 ? "" : "s", BASELINE_RUNS_LEAST);
         return;
     }
     double change = fabs(row->ratio.value - 1);
@@ -56,7 +58,9 @@ static void decide(struct baseline_row *row, const struct gate_rules *rules) {
     else if (change < rules->threshold)
         row->verdict = VERDICT_SAME;
     else
-        snprintf(row->why, sizeof row->why, "outside what the stored runs differ by, but p = %.2g after adjusting for all figures", row->p_adjusted);
+        snprintf(row->why, sizeof row->why,
+                 "outside what the stored runs differ by, but p = %.2g after adjusting for all figures",
+                 row->p_adjusted);
 }
 
 int baseline_judge(struct baseline_row *rows, size_t count, const struct gate_rules *rules) {
@@ -90,13 +94,14 @@ struct figures {
     struct stored {
         char name[512], weights[80];
         double tps;
-    } *of;
+    } * of;
     size_t count, room;
-    size_t foreign;      // figures of other machines
-    char other[64];      // one of these
+    size_t foreign; // figures of other machines
+    char other[64]; // one of these
 };
 
-static int keep(struct figures *figures, const char *machine, const char *own, const char *name, const char *weights, double tps) {
+static int keep(struct figures *figures, const char *machine, const char *own, const char *name, const char *weights,
+                double tps) {
     if (!(tps > 0))
         return 0;
     if (strcmp(machine, own)) {
@@ -139,13 +144,14 @@ static int read_history(const char *path, const char *own, struct figures *figur
     int result = csv_table_read(path, &table, error, error_size), at[3];
     for (size_t c = 0; c < 3 && !result; c++)
         if ((at[c] = csv_table_column(&table, columns[c])) < 0) {
-            snprintf(error, error_size, "%s: no column '%s'; this is not a history (llmsweep history add begins one)", path, columns[c]);
+            snprintf(error, error_size, "%s: no column '%s'; this is not a history (llmsweep history add begins one)",
+                     path, columns[c]);
             result = -EINVAL;
         }
     int weights = csv_table_column(&table, "weights_hash");
     for (size_t row = 0; row < table.rows && !result; row++)
-        if ((result = keep(figures, csv_table_field(&table, row, at[0]), own, csv_table_field(&table, row, at[1]), csv_table_field(&table, row, weights),
-                           csv_table_number(&table, row, at[2]))))
+        if ((result = keep(figures, csv_table_field(&table, row, at[0]), own, csv_table_field(&table, row, at[1]),
+                           csv_table_field(&table, row, weights), csv_table_number(&table, row, at[2]))))
             snprintf(error, error_size, "not enough memory");
     csv_table_free(&table);
     return result;
@@ -158,7 +164,8 @@ static bool is_run(const char *path) {
 }
 
 // Folders in folders: those of machines with those of their runs in them.
-static int read_folder(const char *path, const char *own, int depth, struct figures *figures, size_t *runs, char *error, size_t error_size) {
+static int read_folder(const char *path, const char *own, int depth, struct figures *figures, size_t *runs, char *error,
+                       size_t error_size) {
     if (is_run(path)) {
         struct report_run run;
         int result = report_run_load(path, &run, error, error_size);
@@ -189,15 +196,19 @@ static int read_baseline(const char *path, const char *own, struct figures *figu
         snprintf(error, error_size, "%s: %s", path, strerror(errno));
         return -EINVAL;
     }
-    int result = S_ISDIR(info.st_mode) ? read_folder(path, own, 2, figures, &runs, error, error_size) : read_history(path, own, figures, error, error_size);
+    int result = S_ISDIR(info.st_mode) ? read_folder(path, own, 2, figures, &runs, error, error_size)
+                                       : read_history(path, own, figures, error, error_size);
     if (!result && S_ISDIR(info.st_mode) && !runs) {
         snprintf(error, error_size, "%s: no run's folder in it", path);
         return -EINVAL;
     }
     if (!result && !figures->count) {
         if (figures->foreign)
-            snprintf(error, error_size, "%s: is of machine %s, and this is %s: speeds of another machine do not say whether a change made something slower; run pairs "
-                     "here: llmsweep gate --base REV", path, *figures->other ? figures->other : "(not told)", own);
+            snprintf(error, error_size,
+                     "%s: is of machine %s, and this is %s: speeds of another machine do not say whether a change made "
+                     "something slower; run pairs "
+                     "here: llmsweep gate --base REV",
+                     path, *figures->other ? figures->other : "(not told)", own);
         else
             snprintf(error, error_size, "%s: no figure with a speed", path);
         return -EINVAL;
@@ -231,8 +242,8 @@ static int match(const struct figures *head, const struct figures *stored, struc
         memcpy(row->name, head->of[i].name, sizeof row->name);
         row->head = head->of[i].tps;
         for (size_t j = 0; j < stored->count; j++)
-            if (!strcmp(stored->of[j].name, row->name) &&
-                (!*stored->of[j].weights || !*head->of[i].weights || !strcmp(stored->of[j].weights, head->of[i].weights)))
+            if (!strcmp(stored->of[j].name, row->name) && (!*stored->of[j].weights || !*head->of[i].weights ||
+                                                           !strcmp(stored->of[j].weights, head->of[i].weights)))
                 row->runs[row->count++] = stored->of[j].tps;
         if (!row->count) {
             free(row->runs);
@@ -247,7 +258,8 @@ static int match(const struct figures *head, const struct figures *stored, struc
     return 0;
 }
 
-int baseline_run(const struct gate_options *options, const char *path, struct baseline_result *result, char *error, size_t error_size) {
+int baseline_run(const struct gate_options *options, const char *path, struct baseline_result *result, char *error,
+                 size_t error_size) {
     struct figures stored = {0}, head = {0};
     struct report_run run = {0};
     char folder[4200], *program = NULL;
@@ -263,7 +275,8 @@ int baseline_run(const struct gate_options *options, const char *path, struct ba
     }
     snprintf(folder, sizeof folder, "%s/version-b", options->folder);
     if (!code)
-        code = gate_build(options, options->head, folder, &program, result->head_name, sizeof result->head_name, error, error_size);
+        code = gate_build(options, options->head, folder, &program, result->head_name, sizeof result->head_name, error,
+                          error_size);
     if (!code && options->messages)
         fprintf(options->messages, "running %s\n", result->head_name);
     if (!code)
@@ -277,7 +290,8 @@ int baseline_run(const struct gate_options *options, const char *path, struct ba
     if (!code)
         code = match(&head, &stored, result);
     if (!code && !result->row_count) {
-        snprintf(error, error_size, "%s: has none of the %zu figures of %s: was it made with another spec?", path, head.count, options->spec);
+        snprintf(error, error_size, "%s: has none of the %zu figures of %s: was it made with another spec?", path,
+                 head.count, options->spec);
         code = -EINVAL;
     }
     if (!code)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// A version against stored runs of the same machine, for where nothing can be run in pairs. Stored runs were made at other times, so a new one must
-// lie outside what they differ by among themselves; that takes at least three of them, and sees far less than pairs do.
+// A version against stored runs of the same machine, for where nothing can be run in pairs. Stored runs were made at
+// other times, so a new one must lie outside what they differ by among themselves; that takes at least three of them,
+// and sees far less than pairs do.
 #ifndef LLMSWEEP_GATE_BASELINE_H
 #define LLMSWEEP_GATE_BASELINE_H
 
@@ -13,11 +14,11 @@ struct gate_options;
 enum { BASELINE_RUNS_LEAST = 3 };
 
 struct baseline_row {
-    char name[512];      // "decode/model/…", as exports and histories have it
-    double head;         // tokens/s
-    double *runs;        // (count) of the baseline, tokens/s
+    char name[512]; // "decode/model/…", as exports and histories have it
+    double head;    // tokens/s
+    double *runs;   // (count) of the baseline, tokens/s
     size_t count;
-    struct figure ratio; // head over the runs' geometric mean; lo and hi: where 95% of such ratios would lie around it
+    struct figure ratio;  // head over the runs' geometric mean; lo and hi: where 95% of such ratios would lie around it
     double p, p_adjusted; // Student's t of a further draw, Holm over all rows
     double smallest_effect; // that would have been found four times in five; NAN with too few runs
     enum verdict verdict;
@@ -36,9 +37,11 @@ struct baseline_result {
 // Judges rows that have head and runs. -ENOMEM.
 int baseline_judge(struct baseline_row *rows, size_t count, const struct gate_rules *rules);
 
-// `path` is a history (llmsweep history add), the folder of a run, or a folder of such folders. Builds and runs the head once, with the settings of its
-// spec. Errors as gate_run; -EINVAL when the baseline is of other machines. Free with baseline_free, after an error too.
-int baseline_run(const struct gate_options *options, const char *path, struct baseline_result *result, char *error, size_t error_size);
+// `path` is a history (llmsweep history add), the folder of a run, or a folder of such folders. Builds and runs the
+// head once, with the settings of its spec. Errors as gate_run; -EINVAL when the baseline is of other machines. Free
+// with baseline_free, after an error too.
+int baseline_run(const struct gate_options *options, const char *path, struct baseline_result *result, char *error,
+                 size_t error_size);
 void baseline_free(struct baseline_result *result);
 // 0 nothing slower; 1 something; 4 nothing, but something ambiguous.
 int baseline_exit_code(const struct baseline_result *result);

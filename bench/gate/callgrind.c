@@ -27,9 +27,10 @@ struct seen {
 
 struct reader {
     struct names files, functions, objects;
-    const char *object, *file; // as the last line that names one says; file: of the line of source, which may be inlined
-    struct seen *seen;         // (seen_count)
-    struct cost *costs;        // (cost_count)
+    const char *object,
+        *file;          // as the last line that names one says; file: of the line of source, which may be inlined
+    struct seen *seen;  // (seen_count)
+    struct cost *costs; // (cost_count)
     size_t seen_count, seen_room, cost_count, cost_room;
     uint64_t address;
     bool is_call;    // the next line of costs is what a call cost, which the called function has already
@@ -86,11 +87,13 @@ static int begin_function(struct reader *reader, const char *text) {
         result = grow(&reader->seen, reader->seen_count, &reader->seen_room, sizeof *reader->seen);
     // The function stands in the file that was named last; what is inlined comes behind its name.
     if (!result)
-        reader->seen[reader->seen_count++] = (struct seen){reader->object ? reader->object : "", reader->file ? reader->file : "", name};
+        reader->seen[reader->seen_count++] =
+            (struct seen){reader->object ? reader->object : "", reader->file ? reader->file : "", name};
     return result;
 }
 
-// "0x4a31b0 112 3": address, line of source, instructions. Addresses and lines may be written as the difference from those before, or "*".
+// "0x4a31b0 112 3": address, line of source, instructions. Addresses and lines may be written as the difference from
+// those before, or "*".
 static int read_costs(struct reader *reader, const char *line) {
     char *end;
     if (*line == '+' || *line == '-')
@@ -161,7 +164,8 @@ static bool find_bias(const struct reader *reader, const struct symbols *symbols
     uint64_t first = UINT64_MAX;
     for (size_t i = 0; i < reader->cost_count; i++) {
         const struct seen *seen = &reader->seen[reader->costs[i].function];
-        if (!strcmp(seen->name, "main") && !strcmp(last_part(seen->object), symbols->name) && reader->costs[i].address < first)
+        if (!strcmp(seen->name, "main") && !strcmp(last_part(seen->object), symbols->name) &&
+            reader->costs[i].address < first)
             first = reader->costs[i].address;
     }
     for (size_t i = 0; i < symbols->count && first != UINT64_MAX; i++)
@@ -187,14 +191,16 @@ static void find_folder(const char *path, char *folder, size_t size) {
     }
 }
 
-static void place(const struct reader *reader, const struct cost *cost, const struct symbols *symbols, uint64_t bias, struct callgrind_count *count) {
+static void place(const struct reader *reader, const struct cost *cost, const struct symbols *symbols, uint64_t bias,
+                  struct callgrind_count *count) {
     const struct seen *seen = &reader->seen[cost->function];
     bool own = !strcmp(last_part(seen->object), symbols->name);
     const struct symbol *symbol = own ? symbols_at(symbols, cost->address - bias) : NULL;
     *count = (struct callgrind_count){.instructions = cost->instructions};
     if (own)
         find_folder(seen->file, count->folder, sizeof count->folder);
-    snprintf(count->file, sizeof count->file, "%s", symbol && symbol->file ? symbol->file : last_part(own ? seen->file : seen->object));
+    snprintf(count->file, sizeof count->file, "%s",
+             symbol && symbol->file ? symbol->file : last_part(own ? seen->file : seen->object));
     snprintf(count->function, sizeof count->function, "%s", symbol ? symbol->function : seen->name);
     // A recursive call is named f\'2; it is f all the same.
     count->function[strcspn(count->function, "\'")] = '\0';
@@ -235,7 +241,8 @@ static int sum_up(struct callgrind_profile *profile, const struct reader *reader
     return 0;
 }
 
-int callgrind_read(const char *path, const struct symbols *symbols, struct callgrind_profile *profile, char *error, size_t error_size) {
+int callgrind_read(const char *path, const struct symbols *symbols, struct callgrind_profile *profile, char *error,
+                   size_t error_size) {
     struct reader reader = {.seen = NULL};
     char *line = NULL;
     size_t room = 0, number = 0;
@@ -255,16 +262,19 @@ int callgrind_read(const char *path, const struct symbols *symbols, struct callg
     fclose(file);
     free(line);
     if (result)
-        snprintf(error, error_size, "%s:%zu: %s", path, number, result == -ENOMEM ? "not enough memory" : "not what callgrind writes with --dump-instr=yes");
+        snprintf(error, error_size, "%s:%zu: %s", path, number,
+                 result == -ENOMEM ? "not enough memory" : "not what callgrind writes with --dump-instr=yes");
     else if (!reader.totals) {
         snprintf(error, error_size, "%s: ends before its total; was callgrind interrupted?", path);
         result = -EINVAL;
     } else if ((result = sum_up(profile, &reader, symbols))) {
-        snprintf(error, error_size, "%s: %s", path, result == -ENOMEM ? "not enough memory" : "the program's main is not in it, so its functions cannot be told apart");
+        snprintf(error, error_size, "%s: %s", path,
+                 result == -ENOMEM ? "not enough memory"
+                                   : "the program's main is not in it, so its functions cannot be told apart");
         result = result == -ENOEXEC ? -EINVAL : result;
     } else if (reader.totals != profile->instructions) {
-        snprintf(error, error_size, "%s: its lines add up to %llu and not to its total, %llu", path, (unsigned long long)profile->instructions,
-                 (unsigned long long)reader.totals);
+        snprintf(error, error_size, "%s: its lines add up to %llu and not to its total, %llu", path,
+                 (unsigned long long)profile->instructions, (unsigned long long)reader.totals);
         result = -EINVAL;
     }
     free_names(&reader.files);

@@ -37,7 +37,8 @@ static int take(struct symbols *symbols, const Elf64_Shdr *table, const Elf64_Sh
         if (ELF64_ST_TYPE(symbol.st_info) == STT_FILE)
             file = text[symbol.st_name] ? text + symbol.st_name : NULL;
         else if (ELF64_ST_TYPE(symbol.st_info) == STT_FUNC && symbol.st_shndx != SHN_UNDEF && symbol.st_size)
-            symbols->of[symbols->count++] = (struct symbol){symbol.st_value, symbol.st_size, text + symbol.st_name, local ? file : NULL};
+            symbols->of[symbols->count++] =
+                (struct symbol){symbol.st_value, symbol.st_size, text + symbol.st_name, local ? file : NULL};
     }
     qsort(symbols->of, symbols->count, sizeof *symbols->of, by_address);
     return symbols->count ? 0 : -ENOEXEC;
@@ -48,8 +49,9 @@ static int parse(struct symbols *symbols) {
     if (symbols->image_bytes < sizeof head)
         return -ENOEXEC;
     memcpy(&head, symbols->image, sizeof head);
-    if (memcmp(head.e_ident, ELFMAG, SELFMAG) || head.e_ident[EI_CLASS] != ELFCLASS64 || head.e_ident[EI_DATA] != ELFDATA2LSB ||
-        head.e_shentsize != sizeof(Elf64_Shdr) || !fits(symbols, head.e_shoff, (uint64_t)head.e_shnum * sizeof(Elf64_Shdr)))
+    if (memcmp(head.e_ident, ELFMAG, SELFMAG) || head.e_ident[EI_CLASS] != ELFCLASS64 ||
+        head.e_ident[EI_DATA] != ELFDATA2LSB || head.e_shentsize != sizeof(Elf64_Shdr) ||
+        !fits(symbols, head.e_shoff, (uint64_t)head.e_shnum * sizeof(Elf64_Shdr)))
         return -ENOEXEC;
     for (size_t i = 0; i < head.e_shnum; i++) {
         Elf64_Shdr section, strings;

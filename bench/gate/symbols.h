@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Which source file the functions of a program came from, by its symbol table. Kernels of one name, `linear`, are made from shared headers in
-// many files; only the table tells them apart.
+// Which source file the functions of a program came from, by its symbol table. Kernels of one name, `linear`, are made
+// from shared headers in many files; only the table tells them apart.
 #ifndef LLMSWEEP_GATE_SYMBOLS_H
 #define LLMSWEEP_GATE_SYMBOLS_H
 
@@ -21,8 +21,8 @@ struct symbols {
     size_t image_bytes;
 };
 
-// Reads a 64-bit little-endian ELF file. -ENOENT, -ENOEXEC (no such file's format, torn, or stripped), -ENOMEM with a line. Free with
-// symbols_free, after an error too.
+// Reads a 64-bit little-endian ELF file. -ENOENT, -ENOEXEC (no such file's format, torn, or stripped), -ENOMEM with a
+// line. Free with symbols_free, after an error too.
 int symbols_read(const char *path, struct symbols *symbols, char *error, size_t error_size);
 void symbols_free(struct symbols *symbols);
 // The function that an address is in; NULL where there is none.

@@ -18,7 +18,8 @@
 enum arm { ARM_BASE, ARM_HEAD, ARM_AGAIN, ARMS };
 enum { PROCESS_SECONDS = 1800, SHOWN = 12 };
 static const char *const arm_names[ARMS] = {"base", "head", "again"};
-// A file that executes less than this share of all instructions is not judged: it does its work by the length of what it reads and prints.
+// A file that executes less than this share of all instructions is not judged: it does its work by the length of what
+// it reads and prints.
 static const double SHARE = 0.001;
 
 int witness_available(const struct gate_options *options, char *error, size_t error_size) {
@@ -27,7 +28,9 @@ int witness_available(const struct gate_options *options, char *error, size_t er
     snprintf(log, sizeof log, "%s/valgrind.log", options->folder);
     int result = gate_command(options, words, log, 60, said, sizeof said);
     if (result && result != -EINTR) {
-        snprintf(error, error_size, "--witness needs valgrind, which is not installed or does not run (scripts/setup.sh --test installs it)");
+        snprintf(
+            error, error_size,
+            "--witness needs valgrind, which is not installed or does not run (scripts/setup.sh --test installs it)");
         result = -EINVAL;
     }
     return result;
@@ -67,7 +70,8 @@ static int take_profile(struct tallies *tallies, const struct callgrind_profile 
 }
 
 // A run is a driver and its workers, each with a file; it is the workers that compute.
-static int take_files(struct tallies *tallies, const char *folder, const char *program, enum arm arm, char *error, size_t error_size) {
+static int take_files(struct tallies *tallies, const char *folder, const char *program, enum arm arm, char *error,
+                      size_t error_size) {
     struct symbols symbols;
     DIR *list = NULL;
     size_t workers = 0;
@@ -108,22 +112,41 @@ static int check_cells(struct tallies *tallies, const char *run, enum arm arm, c
         tallies->cells[arm] += ran.cells[i].timed;
     report_run_free(&ran);
     if (!result && (!tallies->cells[arm] || tallies->cells[arm] != tallies->cells[ARM_BASE])) {
-        snprintf(error, error_size, "%s: %zu cells ran, and %zu of base: their instructions cannot be compared (its cells.csv has the reasons)", run,
-                 tallies->cells[arm], tallies->cells[ARM_BASE]);
+        snprintf(
+            error, error_size,
+            "%s: %zu cells ran, and %zu of base: their instructions cannot be compared (its cells.csv has the reasons)",
+            run, tallies->cells[arm], tallies->cells[ARM_BASE]);
         result = -EIO;
     }
     return result;
 }
 
 // The sampling by count, not by time: one sample after one of warm-up, so that every process does the same.
-static int count(const struct gate_options *options, const char *program, enum arm arm, struct tallies *tallies, char *error, size_t error_size) {
+static int count(const struct gate_options *options, const char *program, enum arm arm, struct tallies *tallies,
+                 char *error, size_t error_size) {
     enum { WORDS = 128 };
-    static const char *const sets[] = {"rounds=1", "min_samples=1", "max_samples=1", "warmup_min=1", "warmup_max=1", "quality_tokens=0",
-                                       "roof_time=0", "counters=none", "timeout=3600s", "layout=t1", "seed=1"};
+    static const char *const sets[] = {"rounds=1",      "min_samples=1",    "max_samples=1", "warmup_min=1",
+                                       "warmup_max=1",  "quality_tokens=0", "roof_time=0",   "counters=none",
+                                       "timeout=3600s", "layout=t1",        "seed=1"};
     char counts[4200], run[4200], log[4200], to[4300];
-    char *words[WORDS] = {"env", "LLMSWEEP_ISA=avx2", "OMP_NUM_THREADS=1", "OPENBLAS_CORETYPE=Haswell", "ONEDNN_MAX_CPU_ISA=AVX2",
-                          "GLIBC_TUNABLES=glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-ERMS,-FSRM", "valgrind", "-q", "--tool=callgrind", "--trace-children=yes",
-                          "--dump-instr=yes", to, (char *)program, "run", (char *)options->witness_spec, "-o", run, "--quiet"};
+    char *words[WORDS] = {"env",
+                          "LLMSWEEP_ISA=avx2",
+                          "OMP_NUM_THREADS=1",
+                          "OPENBLAS_CORETYPE=Haswell",
+                          "ONEDNN_MAX_CPU_ISA=AVX2",
+                          "GLIBC_TUNABLES=glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-ERMS,-FSRM",
+                          "valgrind",
+                          "-q",
+                          "--tool=callgrind",
+                          "--trace-children=yes",
+                          "--dump-instr=yes",
+                          to,
+                          (char *)program,
+                          "run",
+                          (char *)options->witness_spec,
+                          "-o",
+                          run,
+                          "--quiet"};
     size_t used = 0;
     snprintf(counts, sizeof counts, "%s/witness/%s.counts", options->folder, arm_names[arm]);
     snprintf(run, sizeof run, "%s/witness/%s", options->folder, arm_names[arm]);
@@ -137,7 +160,8 @@ static int count(const struct gate_options *options, const char *program, enum a
             return -EINVAL;
         }
         words[used++] = "--set";
-        words[used++] = (char *)(i < options->override_count ? options->overrides[i] : sets[i - options->override_count]);
+        words[used++] =
+            (char *)(i < options->override_count ? options->overrides[i] : sets[i - options->override_count]);
     }
     folder_remove(counts);
     folder_remove(run);
@@ -147,7 +171,8 @@ static int count(const struct gate_options *options, const char *program, enum a
         return code;
     }
     if (options->messages)
-        fprintf(options->messages, "counting the instructions of %s\n", arm == ARM_AGAIN ? "base again" : arm_names[arm]);
+        fprintf(options->messages, "counting the instructions of %s\n",
+                arm == ARM_AGAIN ? "base again" : arm_names[arm]);
     int result = gate_command(options, words, log, PROCESS_SECONDS, error, error_size);
     if (!result)
         result = check_cells(tallies, run, arm, error, error_size);
@@ -202,7 +227,8 @@ static int make_rows(const struct gate_options *options, struct tallies *tallies
         const struct tally *first = &tallies->of[i];
         struct witness_row function = {.base = 0}, *row = &rows[witness->row_count - 1];
         for (next = i; next < tallies->count && !by_place(first, &tallies->of[next]); next++)
-            add_row(&function, &(struct witness_row){.base = tallies->of[next].count[ARM_BASE], .head = tallies->of[next].count[ARM_HEAD],
+            add_row(&function, &(struct witness_row){.base = tallies->of[next].count[ARM_BASE],
+                                                     .head = tallies->of[next].count[ARM_HEAD],
                                                      .again = tallies->of[next].count[ARM_AGAIN]});
         if (witness->row_count == 1 || strcmp(row->file, first->file) || strcmp(row->folder, first->folder)) {
             row = &rows[witness->row_count++];
@@ -227,7 +253,8 @@ static int make_rows(const struct gate_options *options, struct tallies *tallies
     return 0;
 }
 
-int witness_run(const struct gate_options *options, char *const programs[2], struct witness *witness, char *error, size_t error_size) {
+int witness_run(const struct gate_options *options, char *const programs[2], struct witness *witness, char *error,
+                size_t error_size) {
     struct tallies tallies = {0};
     char folder[4200];
     *witness = (struct witness){0};
@@ -241,7 +268,8 @@ int witness_run(const struct gate_options *options, char *const programs[2], str
     if (!result && (result = make_rows(options, &tallies, witness)))
         snprintf(error, error_size, "not enough memory");
     if (!result && !witness->rows[0].base) {
-        snprintf(error, error_size, "%s: callgrind knows no source file of this project; was it built without -g?", folder);
+        snprintf(error, error_size, "%s: callgrind knows no source file of this project; was it built without -g?",
+                 folder);
         result = -EINVAL;
     }
     free(tallies.of);
@@ -260,7 +288,8 @@ void witness_free(struct witness *witness) {
 // A kernel by its name, which is that of its file.
 static void name_row(const struct witness_row *row, char *text, size_t size) {
     bool kernel = !strcmp(row->folder, "kernels");
-    snprintf(text, size, "%s%.*s", kernel ? "kernel " : "", (int)(strlen(row->file) - (kernel && strlen(row->file) > 2 ? 2 : 0)), row->file);
+    snprintf(text, size, "%s%.*s", kernel ? "kernel " : "",
+             (int)(strlen(row->file) - (kernel && strlen(row->file) > 2 ? 2 : 0)), row->file);
 }
 
 void witness_write(const struct gate_options *options, const struct witness *witness, struct document *document) {
@@ -269,9 +298,13 @@ void witness_write(const struct gate_options *options, const struct witness *wit
     if (!witness->row_count)
         return;
     document_heading(document, 3, "Instructions");
-    document_paragraph(document, "Counted by callgrind with AVX2 on one thread (%s, %.0f s): %.4g in base, %.4g in head. %zu of %zu files execute at least %.3g%% more, %zu as "
-                       "much less. Instructions say nothing about memory, and some are slower than others: a rise is a hint and makes no regression by itself.",
-                       options->witness_spec, witness->seconds, (double)witness->rows[0].base, (double)witness->rows[0].head, witness->rose, witness->row_count - 1,
+    document_paragraph(document,
+                       "Counted by callgrind with AVX2 on one thread (%s, %.0f s): %.4g in base, %.4g in head. %zu of "
+                       "%zu files execute at least %.3g%% more, %zu as "
+                       "much less. Instructions say nothing about memory, and some are slower than others: a rise is a "
+                       "hint and makes no regression by itself.",
+                       options->witness_spec, witness->seconds, (double)witness->rows[0].base,
+                       (double)witness->rows[0].head, witness->rose, witness->row_count - 1,
                        options->witness_limit * 100, witness->fell);
     if (!witness->rose && !witness->fell)
         return;
@@ -296,10 +329,14 @@ json_t *witness_json(const struct witness *witness) {
     json_t *rows = json_array();
     for (size_t r = 0; r < witness->row_count; r++) {
         const struct witness_row *row = &witness->rows[r];
-        json_array_append_new(rows, json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:o, s:o, s:b, s:b}", "folder", row->folder, "file", row->file, "function", row->function, "base", (json_int_t)row->base,
-                                              "head", (json_int_t)row->head, "again", (json_int_t)row->again, "change",
-                                              isfinite(row->change) ? json_real(row->change) : json_null(), "noise",
-                                              isfinite(row->noise) ? json_real(row->noise) : json_null(), "rose", row->rose, "fell", row->fell));
+        json_array_append_new(rows,
+                              json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:o, s:o, s:b, s:b}", "folder", row->folder,
+                                        "file", row->file, "function", row->function, "base", (json_int_t)row->base,
+                                        "head", (json_int_t)row->head, "again", (json_int_t)row->again, "change",
+                                        isfinite(row->change) ? json_real(row->change) : json_null(), "noise",
+                                        isfinite(row->noise) ? json_real(row->noise) : json_null(), "rose", row->rose,
+                                        "fell", row->fell));
     }
-    return json_pack("{s:i, s:i, s:f, s:o}", "rose", (int)witness->rose, "fell", (int)witness->fell, "seconds", witness->seconds, "files", rows);
+    return json_pack("{s:i, s:i, s:f, s:o}", "rose", (int)witness->rose, "fell", (int)witness->fell, "seconds",
+                     witness->seconds, "files", rows);
 }

@@ -22,7 +22,9 @@ static void make(gsl_rng *rng, size_t runs, double loss, size_t slower, struct b
     for (size_t i = 0; i < FIGURES; i++) {
         for (size_t r = 0; r < runs; r++)
             stored[i][r] = 500 * exp(gsl_ran_gaussian(rng, 0.02));
-        rows[i] = (struct baseline_row){.runs = stored[i], .count = runs, .head = 500 * exp(gsl_ran_gaussian(rng, 0.02)) * (i < slower ? 1 - loss : 1)};
+        rows[i] = (struct baseline_row){.runs = stored[i],
+                                        .count = runs,
+                                        .head = 500 * exp(gsl_ran_gaussian(rng, 0.02)) * (i < slower ? 1 - loss : 1)};
     }
 }
 
@@ -75,7 +77,9 @@ static void test_finds(void **state) {
 static void test_does_not_judge(void **state) {
     (void)state;
     double two[] = {100, 101}, alike[] = {100, 100, 100}, close[] = {100, 100.01, 99.99, 100};
-    struct baseline_row rows[] = {{.runs = two, .count = 2, .head = 50}, {.runs = alike, .count = 3, .head = 100}, {.runs = close, .count = 4, .head = 99}};
+    struct baseline_row rows[] = {{.runs = two, .count = 2, .head = 50},
+                                  {.runs = alike, .count = 3, .head = 100},
+                                  {.runs = close, .count = 4, .head = 99}};
     assert_int_equal(baseline_judge(rows, 3, &rules), 0);
     assert_int_equal(rows[0].verdict, VERDICT_AMBIGUOUS);
     assert_non_null(strstr(rows[0].why, "2 stored runs: 3 are needed"));
@@ -87,6 +91,7 @@ static void test_does_not_judge(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_false_alarms), cmocka_unit_test(test_finds), cmocka_unit_test(test_does_not_judge)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_false_alarms), cmocka_unit_test(test_finds),
+                                       cmocka_unit_test(test_does_not_judge)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -27,7 +27,8 @@ static int remove_file(void **state) {
 }
 
 // As if loaded at 0x100000: main at 0x10, two static functions `linear` of two files that stand in one header.
-static struct symbol table[] = {{0x10, 0x10, "main", NULL}, {0x20, 0x10, "linear", "first.c"}, {0x30, 0x10, "linear", "second.c"}};
+static struct symbol table[] = {
+    {0x10, 0x10, "main", NULL}, {0x20, 0x10, "linear", "first.c"}, {0x30, 0x10, "linear", "second.c"}};
 static const struct symbols symbols = {.name = "llmsweep", .of = table, .count = 3};
 
 static int read_text(const char *text, struct callgrind_profile *profile, char *error, size_t error_size) {
@@ -38,19 +39,21 @@ static int read_text(const char *text, struct callgrind_profile *profile, char *
     return callgrind_read(path, &symbols, profile, error, error_size);
 }
 
-static uint64_t count_of(const struct callgrind_profile *profile, const char *folder, const char *file, const char *function) {
+static uint64_t count_of(const struct callgrind_profile *profile, const char *folder, const char *file,
+                         const char *function) {
     for (size_t i = 0; i < profile->count; i++)
-        if (!strcmp(profile->counts[i].folder, folder) && !strcmp(profile->counts[i].file, file) && !strcmp(profile->counts[i].function, function))
+        if (!strcmp(profile->counts[i].folder, folder) && !strcmp(profile->counts[i].file, file) &&
+            !strcmp(profile->counts[i].function, function))
             return profile->counts[i].instructions;
     return 0;
 }
 
 #define HEAD "# callgrind format\nversion: 1\ncmd:  /x/llmsweep worker\npositions: instr line\nevents: Ir\n\n"
-#define BODY                                                                                                                                     \
-    "ob=(1) /x/build/llmsweep\nfl=(1) /x/bench/main.c\nfn=(1) main\n0x100010 5 7\n"                                                             \
-    "cfi=(2) /x/kernels/linear/linear.h\ncfn=(2) linear\ncalls=3 0x100020 9\n+2 6 1000\n+1 * 2\n\n"                                             \
-    "fl=(2)\nfn=(2)\n0x100020 9 10\nfi=(3) /x/kernels/simd.h\n+4 1 20\nfe=(2)\n0x100034 9 400\n\n"                                              \
-    "fn=(3) linear'2\n0x100024 9 1\n\n"                                                                                                         \
+#define BODY                                                                                                           \
+    "ob=(1) /x/build/llmsweep\nfl=(1) /x/bench/main.c\nfn=(1) main\n0x100010 5 7\n"                                    \
+    "cfi=(2) /x/kernels/linear/linear.h\ncfn=(2) linear\ncalls=3 0x100020 9\n+2 6 1000\n+1 * 2\n\n"                    \
+    "fl=(2)\nfn=(2)\n0x100020 9 10\nfi=(3) /x/kernels/simd.h\n+4 1 20\nfe=(2)\n0x100034 9 400\n\n"                     \
+    "fn=(3) linear'2\n0x100024 9 1\n\n"                                                                                \
     "ob=(2) /lib/libc.so.6\nfl=(4) ???\nfn=(4) memcpy\n0x5000000 0 50\n"
 
 static void test_reads(void **state) {
@@ -62,7 +65,8 @@ static void test_reads(void **state) {
     assert_int_equal(profile.instructions, 490);
     // What a call cost is the called function's.
     assert_int_equal(count_of(&profile, "bench", "main.c", "main"), 9);
-    // Inlined lines and recursion count to the function, and functions of one name to the file that each was compiled in.
+    // Inlined lines and recursion count to the function, and functions of one name to the file that each was compiled
+    // in.
     assert_int_equal(count_of(&profile, "kernels", "first.c", "linear"), 31);
     assert_int_equal(count_of(&profile, "kernels", "second.c", "linear"), 400);
     assert_int_equal(count_of(&profile, "", "libc.so.6", "memcpy"), 50);

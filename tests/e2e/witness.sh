@@ -17,7 +17,7 @@ code=$?
 [ $status -eq 0 ] || exit 1
 command -v valgrind > /dev/null || { echo "everything but the counting: valgrind is missing (scripts/setup.sh --test installs it)"; exit 77; }
 
-# Nops in proportion to the work, 1% of what the kernel executes in these cells.
+# Nops in proportion to the work, about 1% of what the kernel executes in these cells; faster kernels make that more.
 head=$work/head built=${BUILD:-build}
 mkdir -p "$head/build"
 cp -a Makefile bench harness kernels scripts "$head"
@@ -27,7 +27,7 @@ plant() { # kernel, one nop for so many products
     sed -i "/^LINEAR_[A-Z0-9]*_KERNEL/i static void planted(const struct linear_call *call) {\n    linear(call);\n    for (long i = (long)call->m * (call->end - call->begin) * call->weights->columns / $2; i > 0; i--)\n        __asm__ volatile(\"nop\");\n}\n#define linear planted" "$file"
     grep -q planted "$file" || wrong "nothing could be planted into $1"
 }
-plant linear_q8_q4_avx2 2000
+plant linear_q8_q4_avx2 3000
 plant linear_f32_f32_avx2 5000
 plant linear_q8_q8bitmask_avx2 660
 make -s -C "$head" all > "$work/make.log" 2>&1 || { wrong "make: $(tail -3 "$work/make.log")"; exit 1; }
@@ -50,7 +50,7 @@ import json, sys
 found = json.load(open(sys.argv[1]))['witness']
 rose = {f['file']: f['change'] for f in found['files'] if f['rose'] and f['folder']}
 planted = {'linear_q8_q4_avx2.c', 'linear_f32_f32_avx2.c', 'linear_q8_q8bitmask_avx2.c'}
-if set(rose) != planted or found['rose'] != 3 or found['fell'] or not all(0.007 < c < 0.014 for c in rose.values()):
+if set(rose) != planted or found['rose'] != 3 or found['fell'] or not all(0.006 < c < 0.02 for c in rose.values()):
     sys.exit(f'wrong: what rose: {rose} of {found["rose"]}; fell: {found["fell"]}')
 noise = max(f['noise'] for f in found['files'] if f['folder'] == 'kernels' and f['base'] > 1e5)
 if not noise < 0.001:

@@ -5,7 +5,6 @@
 static size_t few_bytes(int k) {
     const size_t columns = (size_t)k;
     return 2 * LINEAR_PASS * PACKED_PANEL_ROWS * sizeof(float)            // totals
-           + PACKED_PANEL_ROWS * sizeof(float) * columns                  // panel
            + LINEAR_PASS * sizeof(float) * columns                        // x
            + LINEAR_PASS * sizeof(int32_t) * (columns / TILE_COLUMNS + 1) // sums
            + 64;

@@ -2,18 +2,17 @@
 // What the linear kernels share: how they cut their work, and their scratch.
 //
 // Tokens are taken in passes of at most LINEAR_PASS, so that the scratch stays within a second-level cache however long
-// the prompt; a pass in blocks of at most LINEAR_BLOCK tokens whose sums stay in registers.
+// the prompt.
 #ifndef LLMSWEEP_LINEAR_H
 #define LLMSWEEP_LINEAR_H
 
 #include "kernels/kernel.h"
 #include "kernels/pack/packed.h"
 
-enum { LINEAR_PASS = 96, LINEAR_BLOCK = 12 };
+enum { LINEAR_PASS = 96 };
 
 // The caller's scratch, for k columns.
 struct linear_scratch {
-    uint8_t *panel; // 64·k bytes: a panel expanded to f32, or to bytes
     float *x;       // LINEAR_PASS·k: the tokens of the pass, interleaved block by block
     int32_t *sums;  // LINEAR_PASS·k/32
     float *totals;  // LINEAR_PASS·16, twice: sums that do not fit in registers
@@ -25,8 +24,6 @@ static inline struct linear_scratch linear_scratch(const struct linear_call *cal
     struct linear_scratch scratch;
     scratch.totals = (float *)(void *)at;
     at += 2 * LINEAR_PASS * PACKED_PANEL_ROWS * sizeof(float);
-    scratch.panel = at;
-    at += PACKED_PANEL_ROWS * sizeof(float) * k;
     scratch.x = (float *)(void *)at;
     at += LINEAR_PASS * sizeof(float) * k;
     scratch.sums = (int32_t *)(void *)at;

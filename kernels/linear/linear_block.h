@@ -96,7 +96,7 @@ static void block_band(const struct block_pass *pass, int panel0, int panels) {
     struct source source[LINEAR_BAND];
     for (int p = 0; p < panels; p++) {
         block[p] = (struct linear_block){.weights = weights, .panel = packed_panel(weights, panel0 + p)};
-        source[p] = source_open(&block[p], NULL);
+        source[p] = source_open(&block[p]);
     }
     memset(pass->totals, 0, (size_t)(blocks * panels) * block_totals * sizeof(float));
     for (int tile = 0; tile < weights->tiles; tile += BLOCK_TILES) {

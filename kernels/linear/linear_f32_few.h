@@ -93,7 +93,7 @@ FLATTEN void tokens_body(int width, int panels, const struct linear_block *block
     vfloat total[2][F32_DIRECT][VECTORS], part[2][F32_DIRECT][VECTORS];
 #pragma GCC unroll 2
     for (int p = 0; p < panels; p++) {
-        sources[p] = source_open(&blocks[p], NULL);
+        sources[p] = source_open(&blocks[p]);
 #pragma GCC unroll 8
         for (int i = 0; i < width; i++) {
 #pragma GCC unroll 2

@@ -76,7 +76,7 @@ static void many_band_run(const struct many_pass *pass, struct many_band *band) 
     const struct packed_matrix *weights = pass->call->weights;
     for (int p = 0; p < band->panels; p++) {
         band->block[p] = (struct linear_block){.weights = weights, .panel = packed_panel(weights, band->first + p)};
-        band->source[p] = source_open(&band->block[p], NULL);
+        band->source[p] = source_open(&band->block[p]);
     }
     for (int block = 0; block < pass->blocks; block++)
         many_begin(pass, band, block);

@@ -60,7 +60,7 @@ static inline __attribute__((always_inline)) void few_tile(int width, struct sou
 
 // `width` tokens of one panel; `width` and `asymmetric` are constants.
 static inline __attribute__((always_inline)) void few_panel(int width, bool asymmetric, const struct linear_block *block) {
-    struct source source = source_open(block, NULL);
+    struct source source = source_open(block);
     const int32_t *x = (const int32_t *)block->x;
     const int groups = block->weights->groups, tiles = block->weights->tiles_per_group;
     const uint8_t *scales = block->panel.scales;

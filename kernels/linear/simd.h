@@ -30,9 +30,9 @@ struct linear_block {
     int tokens, rows;
 };
 
-static inline struct source source_open(const struct linear_block *block, const void *expanded) {
+static inline struct source source_open(const struct linear_block *block) {
     return (struct source){
-        .values = expanded != NULL ? expanded : block->panel.values,
+        .values = block->panel.values,
         .masks = block->panel.masks,
         .present = (1 << TILE_CHUNKS) - 1,
     };

@@ -43,6 +43,11 @@ grep -q '"kernel": "rmsnorm_f32_scalar"' "$work/json" || problem "--json has no 
 [ "$(grep -c '^linear_f32_any_scalar' "$work/bench")" = 4 ] || problem "the model has four different matrices: $(cat "$work/bench")"
 LLMSWEEP_ISA=avx2 "$llmsweep" kernels --list >"$work/list" || problem "LLMSWEEP_ISA=avx2 kernels --list failed"
 grep -q '^q4g32 *q8 *linear_q8_q4_avx2' "$work/list" || problem "LLMSWEEP_ISA=avx2 does not pick the AVX2 kernel"
+"$llmsweep" kernels --prune --format q8g32 --shapes 64x256 --cache hot --time 0.01 >"$work/prune" 2>&1 ||
+    problem "kernels --prune failed: $(cat "$work/prune")"
+[ "$(grep -c '^q8g32+s[0-9.]* 64x256 m1 .* hot ' "$work/prune")" = 9 ] || problem "--prune has not nine ratios: $(cat "$work/prune")"
+grep -q '^q8g32 64x256 m1: pruning is faster from .*; fewer bytes from 1[0-9]\.[0-9]% on' "$work/prune" ||
+    problem "--prune does not say from where on pruning pays: $(tail -2 "$work/prune")"
 LLMSWEEP_ISA=sse "$llmsweep" kernels --list 2>"$work/err" && problem "LLMSWEEP_ISA=sse is accepted"
 grep -q "LLMSWEEP_ISA: unknown instruction set 'sse'" "$work/err" || problem "LLMSWEEP_ISA=sse: says $(cat "$work/err")"
 
@@ -55,6 +60,8 @@ refused "unknown instruction set" --isa sse
 refused "is not a shape" --bench --shapes 12
 refused "not up to 16 token counts" --bench --tokens 1,,2
 refused "multiple of 32" --bench --filter linear_f32_any_scalar --shapes 64x65
+refused "block store holds f32, bf16 and 8, 4 or 2-bit codes" --bench --filter linear_q8_any_scalar --format q3g32+b16x4
+refused "--prune takes neither" --prune --csv "$work/kernels.csv"
 refused "no kernel matches 'nothing'" --check --filter nothing
 refused "no kernel matches 'nothing'" --bench --filter nothing
 exit $failed

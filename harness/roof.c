@@ -9,6 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cpuid.h>
 
 #include <omp.h>
 
@@ -17,7 +21,7 @@
 
 enum { PAGE = 4096, HUGE_PAGE = 2 << 20, STREAM_CHUNK = 256 << 10, SAMPLES = 25, LEAST_SAMPLES = 6, SPINS = 20000 };
 
-static const char *const isa_names[ROOF_ISA_COUNT] = {"scalar", "avx2", "avx512", "avx512vnni", "avx512bf16"};
+static const char *const isa_names[ROOF_ISA_COUNT] = {"scalar", "avx2", "avx512", "avx512vnni", "avx512bf16", "amx"};
 
 const char *roof_isa_name(enum roof_isa isa) {
     return isa_names[isa];
@@ -32,6 +36,14 @@ int roof_isa_parse(const char *word, enum roof_isa *isa) {
     return -EINVAL;
 }
 
+// Linux saves AMX's registers only for processes that ask.
+static bool may_use_matrix_tiles(void) {
+    enum { TILE_BIT = 1 << 24, INT8_BIT = 1 << 25, ARCH_REQUEST_STATE = 0x1023, TILE_DATA = 18 };
+    unsigned a, b, c, d;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & TILE_BIT) && (d & INT8_BIT) &&
+           syscall(SYS_arch_prctl, ARCH_REQUEST_STATE, TILE_DATA) == 0;
+}
+
 enum roof_isa roof_isa_detect(void) {
     if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma"))
         return ROOF_SCALAR;
@@ -40,7 +52,9 @@ enum roof_isa roof_isa_detect(void) {
         return ROOF_AVX2;
     if (!__builtin_cpu_supports("avx512vnni"))
         return ROOF_AVX512;
-    return __builtin_cpu_supports("avx512bf16") ? ROOF_AVX512BF16 : ROOF_AVX512VNNI;
+    if (!__builtin_cpu_supports("avx512bf16"))
+        return ROOF_AVX512VNNI;
+    return may_use_matrix_tiles() ? ROOF_AMX : ROOF_AVX512BF16;
 }
 
 // ---------------------------------------------------------------------------------------------------------------------

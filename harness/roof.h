@@ -11,7 +11,7 @@
 #include "harness/stats.h"
 
 // The steps of the ladder of kernels/kernel.h, by the same names.
-enum roof_isa { ROOF_SCALAR, ROOF_AVX2, ROOF_AVX512, ROOF_AVX512VNNI, ROOF_AVX512BF16, ROOF_ISA_COUNT };
+enum roof_isa { ROOF_SCALAR, ROOF_AVX2, ROOF_AVX512, ROOF_AVX512VNNI, ROOF_AVX512BF16, ROOF_AMX, ROOF_ISA_COUNT };
 const char *roof_isa_name(enum roof_isa isa);
 int roof_isa_parse(const char *word, enum roof_isa *isa); // -EINVAL
 enum roof_isa roof_isa_detect(void);

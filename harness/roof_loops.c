@@ -14,6 +14,7 @@
 #define AVX2   __attribute__((target("avx2,fma")))
 #define AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl" WIDE)))
 #define VNNI   __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni" WIDE)))
+#define AMX    __attribute__((target("amx-tile,amx-int8")))
 #define BF16   __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16" WIDE)))
 
 // Independent chains: more than latency × throughput of any multiply-add here (5 × 2), fewer than the registers.
@@ -180,18 +181,57 @@ BF16 static double bf16_avx512(uint64_t rounds) {
     return (double)_mm512_cvtss_f32(sums[0]);
 }
 
+// ---------------------------------------------------------------------------------------------------------------------
+// Matrix tiles: 16 × 64 times 64 × 16 bytes
+
+AMX static double int8_amx(uint64_t rounds) {
+    struct {
+        uint8_t palette, start_row, reserved[14];
+        uint16_t row_bytes[16];
+        uint8_t rows[16];
+    } shapes = {.palette = 1};
+    int32_t sums[16 * 16];
+    for (int tile = 0; tile < 8; tile++) {
+        shapes.row_bytes[tile] = 64;
+        shapes.rows[tile] = 16;
+    }
+    __asm__ volatile("" : : "r"(&shapes) : "memory");
+    _tile_loadconfig(&shapes);
+    int8_t ones[16 * 64], twos[16 * 64];
+    memset(ones, 1, sizeof ones);
+    memset(twos, 2, sizeof twos);
+    __asm__ volatile("" : : "r"(ones), "r"(twos) : "memory");
+    _tile_loadd(6, ones, 64);
+    _tile_loadd(7, twos, 64);
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    for (uint64_t r = 0; r < rounds; r++) {
+        _tile_dpbssd(0, 6, 7);
+        _tile_dpbssd(1, 6, 7);
+        _tile_dpbssd(2, 6, 7);
+        _tile_dpbssd(3, 6, 7);
+    }
+    _tile_stored(0, sums, 64);
+    _tile_release();
+    return sums[0];
+}
+
 struct roof_peak_loop roof_peak_loop(enum roof_isa isa, enum roof_peak peak) {
     static const struct roof_peak_loop loops[ROOF_PEAKS][ROOF_ISA_COUNT] = {
         [ROOF_PEAK_FP32] = {[ROOF_SCALAR] = {fp32_scalar, CHAINS * 4 * 2},
                             [ROOF_AVX2] = {fp32_avx2, CHAINS * 8 * 2},
                             [ROOF_AVX512] = {fp32_avx512, CHAINS * 16 * 2},
                             [ROOF_AVX512VNNI] = {fp32_avx512, CHAINS * 16 * 2},
-                            [ROOF_AVX512BF16] = {fp32_avx512, CHAINS * 16 * 2}},
+                            [ROOF_AVX512BF16] = {fp32_avx512, CHAINS * 16 * 2},
+                            [ROOF_AMX] = {fp32_avx512, CHAINS * 16 * 2}},
         [ROOF_PEAK_INT8] = {[ROOF_AVX2] = {int8_avx2, CHAINS * 32 * 2},
                             [ROOF_AVX512] = {int8_avx512, CHAINS * 64 * 2},
                             [ROOF_AVX512VNNI] = {int8_vnni, CHAINS * 64 * 2},
-                            [ROOF_AVX512BF16] = {int8_vnni, CHAINS * 64 * 2}},
-        [ROOF_PEAK_BF16] = {[ROOF_AVX512BF16] = {bf16_avx512, CHAINS * 32 * 2}},
+                            [ROOF_AVX512BF16] = {int8_vnni, CHAINS * 64 * 2},
+                            [ROOF_AMX] = {int8_amx, 4 * 16 * 16 * 64 * 2}},
+        [ROOF_PEAK_BF16] = {[ROOF_AVX512BF16] = {bf16_avx512, CHAINS * 32 * 2}, [ROOF_AMX] = {bf16_avx512, CHAINS * 32 * 2}},
     };
     return loops[peak][isa];
 }

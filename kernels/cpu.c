@@ -7,11 +7,13 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 static const char *const isa_names[ISA_COUNT] = {
     [ISA_SCALAR] = "scalar",         [ISA_AVX2] = "avx2", [ISA_AVX512] = "avx512", [ISA_AVX512VNNI] = "avx512vnni",
-    [ISA_AVX512BF16] = "avx512bf16",
+    [ISA_AVX512BF16] = "avx512bf16", [ISA_AMX] = "amx",
 };
 
 const char *isa_name(enum isa isa) { return (unsigned)isa < ISA_COUNT ? isa_names[isa] : "unknown"; }
@@ -34,6 +36,16 @@ static bool converts_float16(void) {
 }
 #endif
 
+#if defined(__x86_64__)
+// AMX's registers are large, so that Linux saves them only for processes that ask (Documentation/arch/x86/xstate.rst).
+static bool may_use_matrix_tiles(void) {
+    enum { TILE_BIT = 1 << 24, INT8_BIT = 1 << 25, ARCH_REQUEST_STATE = 0x1023, TILE_DATA = 18 };
+    unsigned a, b, c, d;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & TILE_BIT) && (d & INT8_BIT) &&
+           syscall(SYS_arch_prctl, ARCH_REQUEST_STATE, TILE_DATA) == 0;
+}
+#endif
+
 static enum isa detect(void) {
 #if defined(__x86_64__)
     // The builtin asks XGETBV too: a step counts only if the operating system saves its registers.
@@ -47,7 +59,9 @@ static enum isa detect(void) {
     if (!(__builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi") &&
           __builtin_cpu_supports("avx512vbmi2") && __builtin_cpu_supports("gfni")))
         return ISA_AVX512;
-    return __builtin_cpu_supports("avx512bf16") ? ISA_AVX512BF16 : ISA_AVX512VNNI;
+    if (!__builtin_cpu_supports("avx512bf16"))
+        return ISA_AVX512VNNI;
+    return may_use_matrix_tiles() ? ISA_AMX : ISA_AVX512BF16;
 #else
     return ISA_SCALAR;
 #endif

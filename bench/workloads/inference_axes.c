@@ -114,7 +114,7 @@ static int canonical_provider(const char *word, char *value, size_t size, char *
     CHOICE("provider", "own", "openblas", "onednn");
 }
 static int canonical_isa(const char *word, char *value, size_t size, char *reason, size_t reason_size) {
-    CHOICE("instruction set", "auto", "scalar", "avx2", "avx512", "avx512vnni", "avx512bf16");
+    CHOICE("instruction set", "auto", "scalar", "avx2", "avx512", "avx512vnni", "avx512bf16", "amx");
 }
 static int canonical_device(const char *word, char *value, size_t size, char *reason, size_t reason_size) {
     CHOICE("device", "cpu");

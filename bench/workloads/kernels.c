@@ -19,7 +19,7 @@ static const double cold_intensity = 24, cold_bytes = 1 << 20;
 struct kernel_bencher {
     struct kernel_bench_options options;
     struct roof_bench *memory;            // opened by the first cold problem
-    struct roof_bench *peaks[ROOF_PEAKS]; // opened by the first kernel of that arithmetic
+    struct roof_bench *peaks[2][ROOF_PEAKS]; // of vectors, and of all there is; opened by the first kernel of that arithmetic
 };
 
 struct kernel_bench {
@@ -81,8 +81,10 @@ void kernel_bencher_close(struct kernel_bencher *bencher) {
     if (bencher == NULL)
         return;
     roof_close(bencher->memory);
-    for (int i = 0; i < ROOF_PEAKS; i++)
-        roof_close(bencher->peaks[i]);
+    for (int i = 0; i < ROOF_PEAKS; i++) {
+        roof_close(bencher->peaks[0][i]);
+        roof_close(bencher->peaks[1][i]);
+    }
     free(bencher);
 }
 
@@ -118,16 +120,21 @@ static int sample_bandwidth(struct kernel_bench *bench, double *bandwidth, char 
     return status;
 }
 
-static int sample_peak(struct kernel_bencher *bencher, enum roof_peak peak, double *operations, char *error, size_t error_size) {
-    struct roof_request request = roof_request(bencher);
+// A kernel of ours that is below the step of matrix tiles is measured by what vectors can do.
+static int sample_peak(struct kernel_bench *bench, enum roof_peak peak, double *operations, char *error, size_t error_size) {
+    struct roof_request request = roof_request(bench->bencher);
+    const bool tiles = bench->kernel->provider != PROVIDER_OWN || bench->kernel->isa >= ISA_AMX;
+    struct roof_bench **sampled = &bench->bencher->peaks[tiles][peak];
     struct roof roof;
     int status = 0;
     request.peaks = true;
     request.only = 1u << peak;
-    if (bencher->peaks[peak] == NULL)
-        status = roof_open(&bencher->peaks[peak], &request, error, error_size);
+    if (!tiles && request.isa > ROOF_AVX512BF16)
+        request.isa = ROOF_AVX512BF16;
+    if (*sampled == NULL)
+        status = roof_open(sampled, &request, error, error_size);
     if (status == 0)
-        status = roof_sample(bencher->peaks[peak], &roof, error, error_size);
+        status = roof_sample(*sampled, &roof, error, error_size);
     if (status == 0)
         *operations = peak == ROOF_PEAK_FP32 ? roof.fp32.estimate : peak == ROOF_PEAK_INT8 ? roof.int8.estimate : roof.bf16.estimate;
     return status;
@@ -139,13 +146,13 @@ static int sample_arithmetic(struct kernel_bench *bench, double *operations, cha
     double fp32 = NAN, other = NAN;
     int status = 0;
     if (arithmetic == ARITHMETIC_INT8 || arithmetic == ARITHMETIC_INT16)
-        status = sample_peak(bench->bencher, ROOF_PEAK_INT8, &other, error, error_size);
+        status = sample_peak(bench, ROOF_PEAK_INT8, &other, error, error_size);
     else if (arithmetic == ARITHMETIC_BF16)
-        status = sample_peak(bench->bencher, ROOF_PEAK_BF16, &other, error, error_size);
+        status = sample_peak(bench, ROOF_PEAK_BF16, &other, error, error_size);
     if (arithmetic == ARITHMETIC_INT16)
         other /= 2; // vpdpwssd has half the products of vpdpbusd
     if (status == 0 && (isnan(other) || arithmetic == ARITHMETIC_BF16))
-        status = sample_peak(bench->bencher, ROOF_PEAK_FP32, &fp32, error, error_size);
+        status = sample_peak(bench, ROOF_PEAK_FP32, &fp32, error, error_size);
     *operations = fmax(fp32, other);
     return status;
 }

@@ -9,6 +9,13 @@
 #include "kernels/kernel.h"
 #include "kernels/pack/packed.h"
 
+// 1 in kernels of AMX (the compiler's flags come from the file's name), which multiplies matrices held in registers.
+#ifdef __AMX_INT8__
+#define MATRIX_TILES 1
+#else
+#define MATRIX_TILES 0
+#endif
+
 enum { LINEAR_PASS = 96 };
 
 // The caller's scratch, for k columns.

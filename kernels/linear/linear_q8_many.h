@@ -3,6 +3,9 @@
 // tile_q8_*.h.
 
 #include "kernels/linear/tile_q8.h"
+#if MATRIX_TILES
+#include "kernels/linear/matrix_tiles.h"
+#endif
 
 enum { MANY_PASS = Q8_MANY_PASS, MANY_TILES = Q8_TILES, MANY_HEIGHT = Q8_HEIGHT(BITS), MANY_SPARE = Q8_SPARE };
 enum { MANY_STRIP_PANELS = Q8_STRIP_PANELS };
@@ -13,24 +16,38 @@ struct many_part {
 };
 #include "kernels/linear/linear_many.h"
 
+// With matrix tiles codes become signed, less their zeros, where a byte holds that: nothing is to be corrected then.
+static bool many_signed(const struct packed_matrix *weights) {
+    return MATRIX_TILES && !(weights->format.asymmetric && BITS == 8);
+}
+
+// Columns of a step over the activations.
+static int many_unit(const struct packed_matrix *weights) {
+    return MATRIX_TILES && weights->tiles_per_group % 2 == 0 ? 2 * TILE_COLUMNS : TILE_COLUMNS;
+}
+
 // Asymmetric codes of less than 8 bits are moved up by 2^BITS − zero code, where that is cheap: what is zero is then
 // the same in all rows.
 static bool many_moved(const struct packed_matrix *weights) {
-    return weights->format.asymmetric && BITS < 8 && Q8_MOVES_CODES;
+    return weights->format.asymmetric && BITS < 8 && Q8_MOVES_CODES && !MATRIX_TILES;
 }
 
 // Whether what is zero differs from row to row.
 static bool many_zeros(const struct packed_matrix *weights) {
-    return weights->format.asymmetric && !many_moved(weights);
+    return weights->format.asymmetric && !many_moved(weights) && !many_signed(weights);
 }
 
-// Codes to (parts, blocks, tiles of the part, height, 32), as they are read; sums of the groups to (groups, height) of
+// Codes to (parts, blocks, units of the part, height, unit), as they are read; sums of the groups to (groups, height) of
 // each block, times −zero where that is the same in all rows.
 static void many_pack(const struct many_pass *pass) {
     const struct packed_matrix *weights = pass->call->weights;
+#if MATRIX_TILES
+    matrix_tiles_begin((pass->tokens + pass->blocks - 1) / pass->blocks, many_unit(weights));
+#endif
     const struct quantized_rows *x = pass->call->x_codes;
     const int zero = many_moved(weights) ? 1 << BITS : symmetric_zero(BITS);
     const int factor = many_zeros(weights) ? 1 : Q8_CENTRE(BITS) - zero;
+    const int unit = many_unit(weights), together = unit / TILE_COLUMNS;
     for (int block = 0; block < pass->blocks; block++) {
         const int first = many_token(pass, block), height = many_height(pass, block);
         for (int i = 0; i < height; i++) {
@@ -41,11 +58,15 @@ static void many_pack(const struct many_pass *pass) {
             for (int part = 0; part < weights->tiles; part += MANY_TILES) {
                 const int tiles = linear_minimum(MANY_TILES, weights->tiles - part);
                 int8_t *to = pass->scratch.x_codes +
-                             TILE_COLUMNS * ((size_t)part * (size_t)pass->tokens + (size_t)(first * tiles + i));
-                for (int tile = 0; tile < tiles; tile++, from += TILE_COLUMNS, to += TILE_COLUMNS * height)
-                    memcpy(to, from, TILE_COLUMNS);
+                             TILE_COLUMNS * ((size_t)part * (size_t)pass->tokens + (size_t)(first * tiles + together * i));
+                if (together == 1)
+                    for (int tile = 0; tile < tiles; tile++, from += TILE_COLUMNS, to += TILE_COLUMNS * height)
+                        memcpy(to, from, TILE_COLUMNS);
+                else
+                    for (int tile = 0; tile < tiles; tile += 2, from += 2 * TILE_COLUMNS, to += 2 * TILE_COLUMNS * height)
+                        memcpy(to, from, 2 * TILE_COLUMNS);
             }
-            for (int group = 0; group < weights->groups; group++, corrections += height) {
+            for (int group = 0; group < weights->groups && !many_signed(weights); group++, corrections += height) {
                 int32_t sum = 0;
                 for (int tile = 0; tile < weights->tiles_per_group; tile++)
                     sum += *sums++;
@@ -66,7 +87,7 @@ static void many_begin_strip(const struct many_pass *pass, const struct many_ban
             const uint8_t *zeros = band->block[panel].panel.zeros;
             const bool differ = many_zeros(pass->call->weights);
             const int factor = differ ? Q8_CENTRE(BITS) - zeros[row % PACKED_PANEL_ROWS] : 1;
-            *totals = factor * pass->scratch.sums[i];
+            *totals = many_signed(pass->call->weights) ? 0 : factor * pass->scratch.sums[i];
         }
     }
 }
@@ -94,7 +115,8 @@ static void many_expand_panel(const struct many_pass *pass, struct many_band *ba
     struct source *source = &band->source[panel];
     struct q8_strip *strip = &band->part.strip[panel / Q8_STRIP_PANELS];
     uint8_t *out = pass->scratch.weights + Q8_TILES * TILE_CODES * panel;
-    strip->weights[here] = IN_PLACE ? source->values : out;
+    const bool in_place = IN_PLACE && !many_signed(weights);
+    strip->weights[here] = in_place ? source->values : out;
     for (int t = 0; t < band->tiles; t++, out += TILE_CODES) {
         if ((band->tile + t) % per_group == 0) {
             const int group = (band->tile + t) / per_group;
@@ -102,9 +124,11 @@ static void many_expand_panel(const struct many_pass *pass, struct many_band *ba
             source_group(source, &band->block[panel], group);
             many_expand_group(band, panel, group, strip->scales + at, strip->zeros + at);
         }
-        (void)NEXT_CODES(source, out);
-        if (many_moved(weights))
-            codes_move(out, source->zeros, 1 << BITS);
+        const uint8_t *codes = NEXT_CODES(source, out);
+        if (many_signed(weights))
+            codes_move(out, codes, source->zeros, 0);
+        else if (many_moved(weights))
+            codes_move(out, codes, source->zeros, 1 << BITS);
     }
 }
 
@@ -116,6 +140,8 @@ static void many_expand(const struct many_pass *pass, struct many_band *band) {
         struct q8_strip *strip = &band->part.strip[i];
         strip->kind = weights->groups == 1 ? Q8_ONE_GROUP : many_zeros(weights) ? Q8_ZEROS : Q8_GROUPS;
         strip->bits = BITS;
+        strip->is_signed = many_signed(weights);
+        strip->unit = many_unit(weights);
         strip->panels = many_strip_panels(band, i);
         strip->tiles = tiles;
         strip->groups = band->tiles / tiles;

@@ -14,7 +14,11 @@ enum { LANES = 16, VECTORS = 1 };
 enum { F32_DIRECT = 8, Q8_DIRECT = 8, ALL_BYTES_ALIKE = 1 };
 // What a symbol shared by the kernels of this instruction set ends in.
 #define F32_SUFFIX(name) name##_avx512
-#define Q8_SUFFIX(name)  name##_avx512vnni
+#if MATRIX_TILES // linear_q8_*_amx.c
+#define Q8_SUFFIX(name) name##_amx
+#else
+#define Q8_SUFFIX(name) name##_avx512vnni
+#endif
 
 // What many tokens are computed with, see linear_f32_many.h. Tiles have 6 to 11 tokens.
 enum { F32_STRIP_PANELS = 2, F32_HEIGHT = 9, F32_SPARE = 2 };
@@ -280,8 +284,13 @@ FLATTEN void read_columns(struct source *source, bool bf16, vfloat columns[2][VE
 
 #ifdef __AVX512VNNI__
 // What many tokens are computed with, see linear_q8_many.h.
+#if MATRIX_TILES
+enum { Q8_STRIP_PANELS = 1, Q8_MOVES_CODES = 1, Q8_SPARE = 0 };
+#define Q8_HEIGHT(bits) 16
+#else
 enum { Q8_STRIP_PANELS = 2, Q8_MOVES_CODES = 1, Q8_SPARE = 2, Q8_DENSE_FEW = 40 };
 #define Q8_HEIGHT(bits) 9 // tiles have 6 to 11
+#endif
 #define Q8_CENTRE(bits) 0 // vint_dot() multiplies codes less this
 #define DOT_PARTS(width)                                                                                               \
     ((width) <= 2 ? 4 : 2) // independent sums: a dot takes 5 cycles, two start in each
@@ -289,13 +298,13 @@ enum { DOT_PARTS_LIMIT = 4 };
 static inline vint vint_add(vint a, vint b) { return _mm512_add_epi32(a, b); }
 static inline vint vint_mul(vint a, vint b) { return _mm512_mullo_epi32(a, b); }
 static inline vfloat vint_float(vint a) { return _mm512_cvtepi32_ps(a); }
-// A tile's codes, moved up so that each row's zero code is `zero`.
-static inline void codes_move(uint8_t codes[TILE_CODES], const uint8_t *zeros, int zero) {
+// A tile's codes, moved so that each row's zero code is `zero`; in place or not.
+static inline void codes_move(uint8_t out[TILE_CODES], const uint8_t codes[TILE_CODES], const uint8_t *zeros, int zero) {
     const __m512i lanes = _mm512_cvtepu8_epi32(_mm_loadu_si128((const void *)zeros));
     const __m512i bytes = _mm512_shuffle_epi8(lanes, _mm512_set4_epi32(0x0c0c0c0c, 0x08080808, 0x04040404, 0));
     const __m512i up = _mm512_sub_epi8(_mm512_set1_epi8((char)zero), bytes);
     for (int i = 0; i < TILE_CODES; i += CHUNK_CODES)
-        _mm512_storeu_si512(codes + i, _mm512_add_epi8(_mm512_loadu_si512(codes + i), up));
+        _mm512_storeu_si512(out + i, _mm512_add_epi8(_mm512_loadu_si512(codes + i), up));
 }
 // The rows' zero codes, negated.
 static inline vint vint_negated_zeros(const uint8_t *zeros, int bits) {

@@ -19,6 +19,8 @@ enum q8_kind {
 struct q8_strip {
     enum q8_kind kind;
     int bits, panels;
+    bool is_signed;                                       // codes less their zeros, as two's complement (matrix tiles only)
+    int unit;                                             // columns of a step: TILE_COLUMNS, or with matrix tiles 2·TILE_COLUMNS
     int groups, tiles;                                    // of the part; tiles of a group
     const uint8_t *weights[2];                            // a panel's first tile, expanded
     size_t stride;                                        // bytes from a panel's tile to its next
@@ -30,8 +32,9 @@ struct q8_strip {
 enum { Q8_SOON = 256 };
 // totals (height, rows) += strip × x (groups·tiles, height, 32) + corrections (groups, height). In the 8-bit kernel of
 // each instruction set.
+// Of matrix tiles, x is (columns / unit, height, unit).
 typedef void q8_tile_function(const struct q8_strip *strip, int height, const int8_t *x, const int32_t *corrections,
                               float *totals, const uint8_t *soon);
-q8_tile_function linear_q8_tile_avx512vnni, linear_q8_tile_avx2;
+q8_tile_function linear_q8_tile_avx512vnni, linear_q8_tile_avx2, linear_q8_tile_amx;
 
 #endif

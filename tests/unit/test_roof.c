@@ -46,20 +46,22 @@ static void test_peak_loops_compute(void **state) {
         fp32 += sum;
     }
     // Products in a round, by the width of the registers.
-    const int fp32_lanes[] = {4, 8, 16, 16, 16}, int8_lanes[] = {0, 32, 64, 64, 64};
+    const int fp32_lanes[] = {4, 8, 16, 16, 16, 16}, int8_lanes[] = {0, 32, 64, 64, 64, 0};
     for (int isa = 0; isa <= (int)roof_isa_detect(); isa++) {
         struct roof_peak_loop loop = roof_peak_loop((enum roof_isa)isa, ROOF_PEAK_INT8);
-        assert_true(loop.operations == 12 * 2 * int8_lanes[isa]);
+        assert_true(loop.operations == (isa == ROOF_AMX ? 4 * 2 * 16 * 16 * 64 : 12 * 2 * int8_lanes[isa]));
         loop = roof_peak_loop((enum roof_isa)isa, ROOF_PEAK_FP32);
         assert_true(loop.operations == 12 * 2 * fp32_lanes[isa]);
         assert_true(fabs(loop.function(100) / fp32 - 1) < 1e-4);
         loop = roof_peak_loop((enum roof_isa)isa, ROOF_PEAK_INT8);
         if (isa == ROOF_SCALAR)
             assert_null(loop.function);
+        else if (isa == ROOF_AMX) // 100 rounds of 64 products of 1·2 in each element, from 0
+            assert_true(loop.function(100) == 100.0 * 64 * 2);
         else // 12 chains × 100 rounds × 4 products of 3·(−2), from 0 + … + 11
             assert_true(loop.function(100) == 66 - 12.0 * 100 * 4 * 6);
         loop = roof_peak_loop((enum roof_isa)isa, ROOF_PEAK_BF16);
-        if (isa == ROOF_AVX512BF16) { // 2 products of 1·2^-10
+        if (isa >= ROOF_AVX512BF16) { // 2 products of 1·2^-10
             assert_true(loop.operations == 12 * 2 * 32);
             assert_true(fabs(loop.function(100) - (66 + 12.0 * 100 * 2 / 1024)) < 1e-2);
         } else
@@ -87,7 +89,7 @@ static void test_measures(void **state) {
                                        .stream_bytes = 48 << 20,
                                        .hot_bytes = 64 << 10,
                                        .cache_bytes = 8 << 20,
-                                       .isa = ROOF_AVX512BF16,
+                                       .isa = ROOF_AMX,
                                        .peaks = true,
                                        .seconds = 0.02,
                                        .bind = bind,
@@ -108,7 +110,7 @@ static void test_measures(void **state) {
         assert_rate(&roof.fp32);
         if (roof.isa >= ROOF_AVX2)
             assert_rate(&roof.int8);
-        if (roof.isa == ROOF_AVX512BF16)
+        if (roof.isa >= ROOF_AVX512BF16)
             assert_rate(&roof.bf16);
     }
 }

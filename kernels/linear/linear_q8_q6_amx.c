@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: MIT
+#include "kernels/linear/simd_avx512.h"
+
+#define BITS                       6
+#define STORE                      STORE_DENSE
+#define IN_PLACE                   0
+#define NEXT_CODES(source, buffer) next_fetched_planes(source, BITS, buffer)
+#define FEWER_TOKENS               linear_q8_q6_avx512vnni
+#define MANY_TOKENS                "kernels/linear/linear_q8_many.h"
+#include "kernels/linear/linear_q8_simd.h"
+
+LINEAR_Q8_KERNEL(linear_q8_q6_amx, ISA_AMX,
+                 "many tokens: tiles of 16 × 16 and up to 64 columns; bound by storing and converting sums of groups");

@@ -167,8 +167,9 @@ static int read_arguments(int argc, char **argv, struct run_arguments *arguments
 // A sweep of which nothing can run is a mistake of its spec. Names the line of the layouts, which it mostly is.
 static bool has_cells_to_run(const struct loaded_sweep *sweep, const char *path) {
     const struct plan *plan = &sweep->plan;
-    if (plan->runnable)
-        return true;
+    for (size_t i = 0; i < plan->count; i++)
+        if (plan->cells[i].status != CELL_SKIPPED) // want of memory is a finding, and gets its rows
+            return true;
     const struct plan_cell *first = &plan->cells[0];
     char line[20] = "", label[512];
     if (first->sweep->axes[AXIS_LAYOUT].line)

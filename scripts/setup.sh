@@ -12,7 +12,7 @@ packages=(gcc libc6-dev make pkg-config
           libhwloc-dev libpapi-dev libopenblas-openmp-dev libdnnl-dev libopenmpi-dev openmpi-bin
           libgsl-dev libinih-dev libjansson-dev libpcre2-dev
           gnuplot-nox fonts-dejavu-core wordnet-base)
-test_packages=(libcmocka-dev chromium poppler-utils valgrind)
+test_packages=(libcmocka-dev chromium poppler-utils valgrind python3)
 
 mode=install
 for argument in "$@"; do

@@ -1,42 +1,9 @@
 // SPDX-License-Identifier: MIT
-// y = x·Wᵀ for dense bf16 weights, x rounded to bf16, summed in f32: tile by tile, for all tokens of a pass at once.
-#include "kernels/linear/linear.h"
+// y = x·Wᵀ for dense bf16 weights, x rounded to bf16, summed in f32.
 #include "kernels/pack/float16.h"
 
-#include <string.h>
-
-// Tokens [token0, token0 + tokens) of one panel.
-static void run_panel(const struct linear_call *call, int panel, int token0, int tokens) {
-    float(*totals)[PACKED_PANEL_ROWS] = (float(*)[PACKED_PANEL_ROWS])(void *)linear_scratch(call).totals;
-    memset(totals, 0, (size_t)tokens * sizeof(totals[0]));
-    struct panel_reader reader;
-    panel_open(&reader, call->weights, panel);
-    for (int tile = 0; tile < call->weights->tiles; tile++) {
-        float values[TILE_COLUMNS][PACKED_PANEL_ROWS];
-        panel_next_floats(&reader, values);
-        for (int i = 0; i < tokens; i++) {
-            const float *x = call->x + (size_t)(token0 + i) * call->x_stride + (size_t)tile * TILE_COLUMNS;
-            float sums[PACKED_PANEL_ROWS] = {0}; // of the tile: sums of sums round less
-            for (int column = 0; column < TILE_COLUMNS; column++) {
-                const float rounded = bfloat16_to_float(float_to_bfloat16(x[column]));
-                for (int row = 0; row < PACKED_PANEL_ROWS; row++)
-                    sums[row] += rounded * values[column][row];
-            }
-            for (int row = 0; row < PACKED_PANEL_ROWS; row++)
-                totals[i][row] += sums[row];
-        }
-    }
-    const size_t bytes = (size_t)linear_panel_rows(call, panel) * sizeof(float);
-    for (int i = 0; i < tokens; i++)
-        memcpy(call->y + (size_t)(token0 + i) * call->y_stride + (size_t)panel * PACKED_PANEL_ROWS, totals[i], bytes);
-}
-
-static void linear(const struct linear_call *call) {
-    for (int token0 = 0; token0 < call->m; token0 += LINEAR_PASS) {
-        for (int panel = linear_panel_begin(call); panel < linear_panel_end(call); panel++)
-            run_panel(call, panel, token0, linear_minimum(call->m - token0, LINEAR_PASS));
-    }
-}
+#define X_VALUE(x) bfloat16_to_float(float_to_bfloat16(x))
+#include "kernels/linear/linear_float_scalar.h"
 
 const struct kernel linear_bf16_bf16_scalar = {
     .name = "linear_bf16_bf16_scalar",

@@ -25,8 +25,6 @@ float weight_scale_round(int bits, float scale) {
     return bits == 16 ? scale : float16_to_float(float_to_float16(scale));
 }
 
-static size_t align64(size_t bytes) { return (bytes + 63) / 64 * 64; }
-
 static size_t element(const struct origin *origin, int row, int column) {
     return (size_t)row * (size_t)origin->columns + (size_t)column;
 }

@@ -48,6 +48,8 @@ struct packed_matrix {
     size_t present, zero; // weights stored, and those among them that are zero
 };
 
+static inline size_t align64(size_t bytes) { return (bytes + 63) / 64 * 64; }
+
 // Where the sections of a panel start. NULL where the format has no such section.
 struct panel {
     const uint8_t *scales, *zeros, *masks, *values;

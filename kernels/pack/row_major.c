@@ -7,8 +7,6 @@
 #include <errno.h>
 #include <stdlib.h>
 
-static size_t align64(size_t bytes) { return (bytes + 63) / 64 * 64; }
-
 static size_t count_weights(const struct packed_matrix *packed) { return (size_t)packed->rows * (size_t)packed->columns; }
 
 const float *packed_row_scales(const struct packed_matrix *packed) {

@@ -199,25 +199,40 @@ static int default_folder(struct arguments *arguments) {
     return 0;
 }
 
-// Into the gate's folder. 0 or -errno.
-static int save(const struct gate_options *options, const struct gate_result *result) {
-    static const char *const names[] = {"gate.md", "gate.json", "pairs.csv"};
+// What was found, by pairs or by stored runs: the other is NULL.
+struct findings {
+    const struct gate_options *options;
+    const struct gate_result *pairs;
+    const struct baseline_result *stored;
+};
+
+static int write_form(const struct findings *found, const char *form, FILE *out) {
+    const int document = !strcmp(form, "markdown") ? DOCUMENT_MARKDOWN : DOCUMENT_TEXT;
+    if (!strcmp(form, "json"))
+        return found->pairs ? gate_write_json(found->options, found->pairs, out) : baseline_write_json(found->options, found->stored, out);
+    if (!strcmp(form, "csv"))
+        return gate_write_pairs(found->pairs, out);
+    return found->pairs ? gate_write(found->options, found->pairs, document, out) : baseline_write(found->options, found->stored, document, out);
+}
+
+// All forms into the gate's folder, one to standard output. 0 or -errno.
+static int tell(const struct findings *found, const char *form) {
+    static const struct {
+        const char *name, *form;
+    } files[] = {{"gate.md", "markdown"}, {"gate.json", "json"}, {"pairs.csv", "csv"}};
     int code = 0;
-    for (int i = 0; i < 3 && !code; i++) {
+    for (int i = 0; i < (found->pairs ? 3 : 2) && !code; i++) {
         char path[4200];
-        snprintf(path, sizeof path, "%s/%s", options->folder, names[i]);
+        snprintf(path, sizeof path, "%s/%s", found->options->folder, files[i].name);
         FILE *out = fopen(path, "w");
-        if (!out) {
-            fprintf(stderr, "llmsweep: gate: %s: %s\n", path, strerror(errno));
-            return -errno;
-        }
-        code = i == 0 ? gate_write(options, result, DOCUMENT_MARKDOWN, out) : i == 1 ? gate_write_json(options, result, out) : gate_write_pairs(result, out);
-        if (fclose(out) && !code)
+        code = out ? write_form(found, files[i].form, out) : -errno;
+        if (out && fclose(out) && !code)
             code = -errno;
         if (code)
             fprintf(stderr, "llmsweep: gate: %s: %s\n", path, strerror(-code));
     }
-    return code;
+    int shown = write_form(found, form, stdout);
+    return shown ? shown : fflush(stdout) ? -EIO : code;
 }
 
 static int fail(int result, const char *error) {
@@ -226,36 +241,25 @@ static int fail(int result, const char *error) {
 }
 
 static int against_baseline(const struct arguments *arguments) {
-    const struct gate_options *options = &arguments->options;
     struct baseline_result result;
-    char error[5000] = "", path[4200];
-    int failed = baseline_run(options, arguments->baseline, &result, error, sizeof error);
-    if (failed) {
-        baseline_free(&result);
-        return fail(failed, error);
-    }
-    int code = baseline_exit_code(&result);
-    for (int i = 0; i < 2 && !failed; i++) {
-        snprintf(path, sizeof path, "%s/%s", options->folder, i ? "gate.json" : "gate.md");
-        FILE *out = fopen(path, "w");
-        failed = !out ? -errno : i ? baseline_write_json(options, &result, out) : baseline_write(options, &result, DOCUMENT_MARKDOWN, out);
-        if (out && fclose(out) && !failed)
-            failed = -errno;
-        if (failed)
-            fprintf(stderr, "llmsweep: gate: %s: %s\n", path, strerror(-failed));
-    }
-    if (!strcmp(arguments->form, "json"))
-        failed |= baseline_write_json(options, &result, stdout);
-    else
-        failed |= baseline_write(options, &result, !strcmp(arguments->form, "markdown") ? DOCUMENT_MARKDOWN : DOCUMENT_TEXT, stdout);
+    char error[5000] = "";
+    int failed = baseline_run(&arguments->options, arguments->baseline, &result, error, sizeof error);
+    int code = failed ? fail(failed, error) : tell(&(struct findings){&arguments->options, NULL, &result}, arguments->form) ? 3 : baseline_exit_code(&result);
     baseline_free(&result);
-    return failed || fflush(stdout) ? 3 : code;
+    return code;
+}
+
+static int by_pairs(const struct arguments *arguments) {
+    struct gate_result result;
+    char error[5000] = "";
+    int failed = gate_run(&arguments->options, &result, error, sizeof error);
+    int code = failed ? fail(failed, error) : tell(&(struct findings){&arguments->options, &result, NULL}, arguments->form) ? 3 : gate_exit_code(&result);
+    gate_free(&result);
+    return code;
 }
 
 int command_gate(int argc, char **argv) {
     struct arguments arguments;
-    struct gate_result result;
-    char error[5000] = "";
     int code = parse_arguments(argc, argv, &arguments);
     if (code)
         return code < 0 ? 0 : code;
@@ -263,21 +267,5 @@ int command_gate(int argc, char **argv) {
     struct sigaction stop = {.sa_handler = on_signal};
     sigaction(SIGINT, &stop, NULL);
     sigaction(SIGTERM, &stop, NULL);
-    if (arguments.baseline)
-        return against_baseline(&arguments);
-    int failed = gate_run(&arguments.options, &result, error, sizeof error);
-    if (failed) {
-        gate_free(&result);
-        return fail(failed, error);
-    }
-    if (!strcmp(arguments.form, "json"))
-        failed = gate_write_json(&arguments.options, &result, stdout);
-    else
-        failed = gate_write(&arguments.options, &result, !strcmp(arguments.form, "markdown") ? DOCUMENT_MARKDOWN : DOCUMENT_TEXT, stdout);
-    if (save(&arguments.options, &result) || failed || fflush(stdout))
-        code = 3;
-    else
-        code = gate_exit_code(&result);
-    gate_free(&result);
-    return code;
+    return arguments.baseline ? against_baseline(&arguments) : by_pairs(&arguments);
 }

@@ -63,7 +63,7 @@ static void decide(struct baseline_row *row, const struct gate_rules *rules) {
                  row->p_adjusted);
 }
 
-int baseline_judge(struct baseline_row *rows, size_t count, const struct gate_rules *rules) {
+int baseline_judge(struct baseline_row *rows, size_t count, const struct gate_rules *rules, double quality_threshold) {
     double *p = calloc(count + 1, sizeof *p), *adjusted = calloc(count + 1, sizeof *adjusted);
     size_t tested = 0;
     int result = p && adjusted ? 0 : -ENOMEM;
@@ -81,6 +81,8 @@ int baseline_judge(struct baseline_row *rows, size_t count, const struct gate_ru
         if (rows[i].count >= BASELINE_RUNS_LEAST)
             rows[i].p_adjusted = adjusted[at++];
         decide(&rows[i], rules);
+        rows[i].worse = log(rows[i].perplexity / rows[i].perplexity_most) >= quality_threshold;
+        rows[i].better = log(rows[i].perplexity / rows[i].perplexity_least) <= -quality_threshold;
     }
     free(p);
     free(adjusted);
@@ -92,17 +94,17 @@ int baseline_judge(struct baseline_row *rows, size_t count, const struct gate_ru
 
 struct figures {
     struct stored {
-        char name[512], weights[80];
-        double tps;
+        char name[512], weights[80], text[80];
+        double tps, perplexity; // NAN: none
+        bool first;             // of its cell's figures
     } * of;
     size_t count, room;
     size_t foreign; // figures of other machines
     char other[64]; // one of these
 };
 
-static int keep(struct figures *figures, const char *machine, const char *own, const char *name, const char *weights,
-                double tps) {
-    if (!(tps > 0))
+static int keep(struct figures *figures, const char *machine, const char *own, const struct stored *what) {
+    if (!(what->tps > 0))
         return 0;
     if (strcmp(machine, own)) {
         snprintf(figures->other, sizeof figures->other, "%s", machine);
@@ -117,24 +119,24 @@ static int keep(struct figures *figures, const char *machine, const char *own, c
         figures->of = grown;
         figures->room = room;
     }
-    struct stored *made = &figures->of[figures->count++];
-    made->tps = tps;
-    snprintf(made->name, sizeof made->name, "%s", name);
-    snprintf(made->weights, sizeof made->weights, "%s", weights);
+    figures->of[figures->count++] = *what;
     return 0;
 }
 
 static int keep_run(struct figures *figures, const struct report_run *run, const char *own) {
     int result = 0;
-    for (size_t i = 0; i < run->cell_count; i++)
-        for (int phase = 0; phase < COMPARE_PHASES && !result; phase++) {
-            const struct report_cell *cell = &run->cells[i];
-            char name[512];
-            export_name(run, cell, compare_phase_names[phase], name, sizeof name);
-            if (cell->timed)
-                result = keep(figures, report_run_text(run, "machine", "slug"), own, name, cell->weights_hash,
-                              phase == COMPARE_PREFILL ? cell->prefill.value : cell->decode.value);
+    for (size_t i = 0; i < run->cell_count; i++) {
+        const struct report_cell *cell = &run->cells[i];
+        struct stored what = {.perplexity = cell->ppl, .first = true};
+        snprintf(what.weights, sizeof what.weights, "%s", cell->weights_hash);
+        snprintf(what.text, sizeof what.text, "%s", cell->text_hash);
+        for (int phase = 0; phase < COMPARE_PHASES && !result && cell->timed; phase++) {
+            export_name(run, cell, compare_phase_names[phase], what.name, sizeof what.name);
+            what.tps = phase == COMPARE_PREFILL ? cell->prefill.value : cell->decode.value;
+            result = keep(figures, report_run_text(run, "machine", "slug"), own, &what);
+            what.first = what.first && !(what.tps > 0);
         }
+    }
     return result;
 }
 
@@ -148,11 +150,16 @@ static int read_history(const char *path, const char *own, struct figures *figur
                      path, columns[c]);
             result = -EINVAL;
         }
-    int weights = csv_table_column(&table, "weights_hash");
-    for (size_t row = 0; row < table.rows && !result; row++)
-        if ((result = keep(figures, csv_table_field(&table, row, at[0]), own, csv_table_field(&table, row, at[1]),
-                           csv_table_field(&table, row, weights), csv_table_number(&table, row, at[2]))))
+    int weights = csv_table_column(&table, "weights_hash"), text = csv_table_column(&table, "text_hash"),
+        perplexity = csv_table_column(&table, "ppl");
+    for (size_t row = 0; row < table.rows && !result; row++) {
+        struct stored what = {.tps = csv_table_number(&table, row, at[2]), .perplexity = csv_table_number(&table, row, perplexity)};
+        snprintf(what.name, sizeof what.name, "%s", csv_table_field(&table, row, at[1]));
+        snprintf(what.weights, sizeof what.weights, "%s", csv_table_field(&table, row, weights));
+        snprintf(what.text, sizeof what.text, "%s", csv_table_field(&table, row, text));
+        if ((result = keep(figures, csv_table_field(&table, row, at[0]), own, &what)))
             snprintf(error, error_size, "not enough memory");
+    }
     csv_table_free(&table);
     return result;
 }
@@ -230,6 +237,18 @@ static int own_machine(char *slug, size_t size, char *error, size_t error_size) 
 
 // ---------------------------------------------------------------------------------------------------------------------
 
+static bool same_or_unknown(const char *a, const char *b) {
+    return !*a || !*b || !strcmp(a, b);
+}
+
+static void take_perplexity(struct baseline_row *row, const struct stored *head, const struct stored *stored) {
+    if (!head->first || !(head->perplexity > 0) || !(stored->perplexity > 0) || !*head->text || strcmp(head->text, stored->text))
+        return;
+    row->perplexity = head->perplexity;
+    row->perplexity_least = fmin(row->perplexity_least, stored->perplexity); // of NAN and a number the number
+    row->perplexity_most = fmax(row->perplexity_most, stored->perplexity);
+}
+
 static int match(const struct figures *head, const struct figures *stored, struct baseline_result *result) {
     result->rows = calloc(head->count + 1, sizeof *result->rows);
     if (!result->rows)
@@ -241,10 +260,12 @@ static int match(const struct figures *head, const struct figures *stored, struc
             return -ENOMEM;
         memcpy(row->name, head->of[i].name, sizeof row->name);
         row->head = head->of[i].tps;
+        row->perplexity = row->perplexity_least = row->perplexity_most = NAN;
         for (size_t j = 0; j < stored->count; j++)
-            if (!strcmp(stored->of[j].name, row->name) && (!*stored->of[j].weights || !*head->of[i].weights ||
-                                                           !strcmp(stored->of[j].weights, head->of[i].weights)))
+            if (!strcmp(stored->of[j].name, row->name) && same_or_unknown(stored->of[j].weights, head->of[i].weights)) {
                 row->runs[row->count++] = stored->of[j].tps;
+                take_perplexity(row, &head->of[i], &stored->of[j]);
+            }
         if (!row->count) {
             free(row->runs);
             *row = (struct baseline_row){.runs = NULL};
@@ -295,9 +316,12 @@ int baseline_run(const struct gate_options *options, const char *path, struct ba
         code = -EINVAL;
     }
     if (!code)
-        code = baseline_judge(result->rows, result->row_count, &options->rules);
-    for (size_t r = 0; r < result->row_count && !code; r++)
+        code = baseline_judge(result->rows, result->row_count, &options->rules, options->quality_threshold);
+    for (size_t r = 0; r < result->row_count && !code; r++) {
         result->verdicts[result->rows[r].verdict]++;
+        result->qualities += !isnan(result->rows[r].perplexity);
+        result->worse += result->rows[r].worse;
+    }
     if (code == -ENOMEM && !*error)
         snprintf(error, error_size, "not enough memory");
     result->elapsed = clock_seconds(begun, clock_now());
@@ -316,5 +340,5 @@ void baseline_free(struct baseline_result *result) {
 }
 
 int baseline_exit_code(const struct baseline_result *result) {
-    return result->verdicts[VERDICT_SLOWER] ? 1 : result->verdicts[VERDICT_AMBIGUOUS] ? 4 : 0;
+    return result->verdicts[VERDICT_SLOWER] || result->worse ? 1 : result->verdicts[VERDICT_AMBIGUOUS] ? 4 : 0;
 }

@@ -40,6 +40,31 @@ static void write_weakness(const struct baseline_result *result, struct document
     free(effects);
 }
 
+static void write_quality(const struct gate_options *options, const struct baseline_result *result, struct document *document) {
+    static const char *const names[] = {"figure", "perplexity", "of the stored runs", "verdict"};
+    size_t changed = 0;
+    for (size_t r = 0; r < result->row_count; r++)
+        changed += result->rows[r].worse || result->rows[r].better;
+    if (!result->qualities)
+        document_paragraph(document, "Quality was not judged: no cell has a perplexity here and, on the same text, in a stored run.");
+    else
+        document_paragraph(document, "Quality: of %zu cells %zu are worse than every stored run by at least %.2g%%, %zu better than every one.", result->qualities,
+                           result->worse, options->quality_threshold * 100, changed - result->worse);
+    if (!changed)
+        return;
+    document_table(document, 4, names, 1u << 1 | 1u << 2);
+    for (size_t r = 0; r < result->row_count; r++) {
+        const struct baseline_row *row = &result->rows[r];
+        char head[64], least[64], range[160];
+        if (!row->worse && !row->better)
+            continue;
+        snprintf(range, sizeof range, "%s", number_text(row->perplexity_least, least, sizeof least));
+        if (row->perplexity_most > row->perplexity_least)
+            snprintf(range, sizeof range, "%s to %s", least, number_text(row->perplexity_most, head, sizeof head));
+        document_row(document, (const char *[]){row->name, number_text(row->perplexity, head, sizeof head), range, row->worse ? "worse" : "better"});
+    }
+}
+
 int baseline_write(const struct gate_options *options, const struct baseline_result *result, int form, FILE *out) {
     static const char *const names[] = {"figure", "tokens/s", "over the stored runs", "runs", "p, adjusted", "verdict"};
     static const enum verdict order[] = {VERDICT_SLOWER, VERDICT_FASTER, VERDICT_AMBIGUOUS, VERDICT_SAME};
@@ -50,9 +75,10 @@ int baseline_write(const struct gate_options *options, const struct baseline_res
     document_heading(document, 2, "Gate against stored runs: %s", endings[baseline_exit_code(result)]);
     document_paragraph(
         document,
-        "%s on %s. Of %zu figures %zu are the same, %zu faster, %zu slower, %zu ambiguous. Quality was not judged.",
+        "%s on %s. Of %zu figures %zu are the same, %zu faster, %zu slower, %zu ambiguous.",
         result->head_name, result->machine, result->row_count, result->verdicts[VERDICT_SAME],
         result->verdicts[VERDICT_FASTER], result->verdicts[VERDICT_SLOWER], result->verdicts[VERDICT_AMBIGUOUS]);
+    write_quality(options, result, document);
     write_weakness(result, document);
     if (result->unknown)
         document_paragraph(document,
@@ -92,10 +118,11 @@ int baseline_write_json(const struct gate_options *options, const struct baselin
     for (size_t r = 0; r < result->row_count; r++) {
         const struct baseline_row *row = &result->rows[r];
         json_array_append_new(
-            rows, json_pack("{s:s, s:f, s:i, s:o, s:o, s:o, s:o, s:o, s:s, s:s}", "name", row->name, "tps", row->head,
+            rows, json_pack("{s:s, s:f, s:i, s:o, s:o, s:o, s:o, s:o, s:s, s:s, s:o, s:o, s:o, s:s}", "name", row->name, "tps", row->head,
                             "runs", (int)row->count, "ratio", number(row->ratio.value), "lo", number(row->ratio.lo),
                             "hi", number(row->ratio.hi), "p_adjusted", number(row->p_adjusted), "smallest_effect",
-                            number(row->smallest_effect), "verdict", verdict_name(row->verdict), "why", row->why));
+                            number(row->smallest_effect), "verdict", verdict_name(row->verdict), "why", row->why, "ppl", number(row->perplexity), "ppl_least", number(row->perplexity_least),
+                            "ppl_most", number(row->perplexity_most), "quality", row->worse ? "worse" : row->better ? "better" : isnan(row->perplexity) ? "" : "same"));
     }
     json_t *root =
         json_pack("{s:s, s:s, s:s, s:i, s:f, s:i, s:f, s:o}", "machine", result->machine, "head", result->head_name,

@@ -15,7 +15,7 @@
 #include "bench/report/text.h"
 #include "harness/records.h"
 
-static const char *const columns[] = {"time", "machine", "commit", "name", "tps", "lo", "hi", "status", "weights_hash"};
+static const char *const columns[] = {"time", "machine", "commit", "name", "tps", "lo", "hi", "status", "weights_hash", "ppl", "text_hash"};
 enum { COLUMNS = sizeof columns / sizeof *columns };
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -76,6 +76,9 @@ int history_add(const char *path, const struct report_run *run, size_t *added, c
             record_real(record, "hi", speed.hi);
             record_set(record, "status", "%s", cell->status);
             record_set(record, "weights_hash", "%s", cell->weights_hash);
+            if (cell->ppl > 0)
+                record_real(record, "ppl", cell->ppl);
+            record_set(record, "text_hash", "%s", cell->text_hash);
         }
     if (!result && !*added) {
         snprintf(error, error_size, "%s: no cell has a speed", run->directory);

@@ -96,20 +96,27 @@ against 1 half
 grep -q 'of 16 figures 8 are the same, 0 faster, 8 slower' <(tr 'O' 'o' < "$work/half.txt") || wrong "half the speed of half the cells is called: $(cat "$work/half.txt")"
 grep -q 'How weak this is: .*smallest loss' "$work/half.txt" || wrong "it does not say how weak it is"
 [ "$(grep -c '"verdict": "slower"' "$work/out-half/gate.json")" -eq 8 ] || wrong "gate.json has not 8 slower figures"
+against 1 worse
+grep -q 'of 8 cells 4 are worse than every stored run' "$work/worse.txt" || wrong "worse quality than all stored runs' passes: $(cat "$work/worse.txt")"
+[ "$(grep -c '"quality": "worse"' "$work/out-worse/gate.json")" -eq 4 ] || wrong "gate.json has not 4 worse cells"
 sed -i "s/$slug/another-machine/" "$stored"/*/run.json
 against 2 half
 grep -q 'is of machine another-machine, and this is .*run pairs here: llmsweep gate --base' "$work/said" || wrong "another machine's runs are not refused: $(cat "$work/said")"
 sed -i "s/another-machine/$slug/" "$stored"/*/run.json
 "$program" history add "$stored"/1 --file "$work/history.csv" > /dev/null 2>&1 && wrong "a run without a start went into a history"
-printf 'machine,name,tps\n' > "$work/history.csv"
+printf 'machine,name,tps,ppl,text_hash\n' > "$work/history.csv"
 for factor in 1.01 1 0.99 1.02; do
     python3 - "$work/out-half/gate.json" "$slug" $factor >> "$work/history.csv" << 'END'
 import json, sys
 for f in json.load(open(sys.argv[1]))['figures']:
-    print(f"{sys.argv[2]},{f['name']},{f['tps'] * float(sys.argv[3])}")
+    print(f"{sys.argv[2]},{f['name']},{f['tps'] * float(sys.argv[3])},{f['ppl'] or ''},t")
 END
 done
 "$program" gate --baseline "$work/history.csv" --head "$work/half" --spec "$work/gate.ini" -o "$work/o4" --quiet > "$work/out" 2>&1 || wrong "the same speeds as in a history: $(cat "$work/out")"
+grep -q 'of 8 cells 0 are worse' <(tr '\n' ' ' < "$work/out") || wrong "the same quality as in a history: $(cat "$work/out")"
+sed -i 's/,33.0,t$/,32.9,t/' "$work/history.csv"
+"$program" gate --baseline "$work/history.csv" --head "$work/half" --spec "$work/gate.ini" -o "$work/o8" --quiet > "$work/out" 2>&1 && wrong "worse quality than in a history passes"
+grep -q 'of 8 cells 4 are worse' <(tr '\n' ' ' < "$work/out") || wrong "worse quality than in a history: $(cat "$work/out")"
 
 expect2() {
     local expected=$1

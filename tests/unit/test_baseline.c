@@ -43,7 +43,7 @@ static void test_false_alarms(void **state) {
         size_t alarms = 0;
         for (int gate = 0; gate < 500; gate++) {
             make(rng, runs, 0, 0, rows);
-            assert_int_equal(baseline_judge(rows, FIGURES, &rules), 0);
+            assert_int_equal(baseline_judge(rows, FIGURES, &rules, 0.001), 0);
             alarms += count(rows, 0, VERDICT_SLOWER) + count(rows, 0, VERDICT_FASTER) > 0;
         }
         print_message("%zu stored runs: %zu of 500 gates alarmed falsely\n", runs, alarms);
@@ -59,7 +59,7 @@ static void test_finds(void **state) {
     size_t found = 0, promised = 0;
     for (int gate = 0; gate < 100; gate++) {
         make(rng, RUNS, 0.25, 4, rows);
-        assert_int_equal(baseline_judge(rows, FIGURES, &rules), 0);
+        assert_int_equal(baseline_judge(rows, FIGURES, &rules, 0.001), 0);
         for (size_t i = 0; i < 4; i++) {
             found += rows[i].verdict == VERDICT_SLOWER;
             promised += rows[i].smallest_effect <= 0.25;
@@ -80,18 +80,35 @@ static void test_does_not_judge(void **state) {
     struct baseline_row rows[] = {{.runs = two, .count = 2, .head = 50},
                                   {.runs = alike, .count = 3, .head = 100},
                                   {.runs = close, .count = 4, .head = 99}};
-    assert_int_equal(baseline_judge(rows, 3, &rules), 0);
+    assert_int_equal(baseline_judge(rows, 3, &rules, 0.001), 0);
     assert_int_equal(rows[0].verdict, VERDICT_AMBIGUOUS);
     assert_non_null(strstr(rows[0].why, "2 stored runs: 3 are needed"));
     assert_int_equal(rows[1].verdict, VERDICT_SAME);
     assert_int_equal(rows[2].verdict, VERDICT_SAME);
     rows[2].head = 90;
-    assert_int_equal(baseline_judge(rows, 3, &rules), 0);
+    assert_int_equal(baseline_judge(rows, 3, &rules, 0.001), 0);
     assert_int_equal(rows[2].verdict, VERDICT_SLOWER);
+}
+
+static void test_quality(void **state) {
+    (void)state;
+    double runs[] = {100, 101, 99};
+    struct baseline_row rows[] = {{.runs = runs, .count = 3, .head = 100, .perplexity = 30.04, .perplexity_least = 29, .perplexity_most = 30},
+                                  {.runs = runs, .count = 3, .head = 100, .perplexity = 30.02, .perplexity_least = 29, .perplexity_most = 30},
+                                  {.runs = runs, .count = 3, .head = 100, .perplexity = 28.9, .perplexity_least = 29, .perplexity_most = 30},
+                                  {.runs = runs, .count = 3, .head = 100, .perplexity = NAN, .perplexity_least = NAN, .perplexity_most = NAN}};
+    assert_int_equal(baseline_judge(rows, 4, &rules, 0.001), 0);
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(rows[i].verdict, VERDICT_SAME);
+        assert_int_equal(rows[i].worse, i == 0);
+        assert_int_equal(rows[i].better, i == 2);
+    }
+    struct baseline_result result = {.worse = 1};
+    assert_int_equal(baseline_exit_code(&result), 1); // however fast
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_false_alarms), cmocka_unit_test(test_finds),
-                                       cmocka_unit_test(test_does_not_judge)};
+                                       cmocka_unit_test(test_does_not_judge), cmocka_unit_test(test_quality)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

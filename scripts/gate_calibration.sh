@@ -5,19 +5,18 @@
 # results/calibration/README.md says what all rows say.
 #   scripts/gate_calibration.sh [ROUNDS]     until there are so many gates of each kind (default 100)
 #   scripts/gate_calibration.sh --report     writes the README from the rows there are
-# CALIBRATION_WORK (build/calibration) keeps the builds and is used again; CALIBRATION_FLAGS are options of the gate.
+# CALIBRATION_WORK (build/calibration) keeps the builds and is used again; CALIBRATION_FLAGS are options of the gate; CALIBRATION_KERNEL is the slowed
+# kernel (the one that runs q4g32 here).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 folder=results/calibration work=${CALIBRATION_WORK:-build/calibration}
-kernel=${CALIBRATION_KERNEL:-linear_q8_q4_avx512vnni}
 kinds=(same-a slow-5 slow-3)
-file=kernels/linear/$kernel.c
 gates=$folder/gates.csv
-header=kind,started,commit,exit,figures,slower,faster,ambiguous,found_in_kernel,slower_elsewhere,pairs,looked_again,seconds
+header=kind,started,commit,exit,figures,slower,faster,ambiguous,found_in_kernel,slower_elsewhere,pairs,looked_again,seconds,kernel
 stop() { echo "gate_calibration.sh: $2" >&2; exit "$1"; }
 
 report() {
-    python3 - "$gates" "$kernel" > "$folder/README.md.new" << 'END'
+    python3 - "$gates" > "$folder/README.md.new" << 'END'
 import csv, math, sys
 rows = list(csv.DictReader(open(sys.argv[1])))
 def wilson(k, n, z=1.96):
@@ -35,7 +34,8 @@ alarms = sum(int(r['slower']) + int(r['faster']) > 0 for r in kinds['same-a'])
 print(f"| two builds of one source: any figure called slower or faster | at most 1% | {wilson(alarms, len(kinds['same-a']))} |")
 for kind, share, wanted in (('slow-5', 5, 95), ('slow-3', 3, 80)):
     found = sum(int(r['found_in_kernel']) > 0 for r in kinds[kind])
-    print(f'| `{sys.argv[2]}` {share}% slower: found in its figures | at least {wanted}% | {wilson(found, len(kinds[kind]))} |')
+    slowed = ', '.join(sorted({f"`{r['kernel']}`" for r in kinds[kind]})) or 'a kernel'
+    print(f'| {slowed} {share}% slower: found in its figures | at least {wanted}% | {wilson(found, len(kinds[kind]))} |')
 elsewhere = sum(int(r['slower_elsewhere']) > 0 for k in ('slow-5', 'slow-3') for r in kinds[k])
 print(f"| the same gates: something else called slower | | {wilson(elsewhere, len(kinds['slow-5'] + kinds['slow-3']))} |")
 if rows:
@@ -75,6 +75,9 @@ exec 9> "$work/lock"
 flock -n 9 || { echo "gate_calibration.sh: waiting for another one that uses $work" >&2; flock -w 900 9 || stop 3 "another one still uses $work"; }
 rounds=${1:-100}
 [[ $rounds =~ ^[1-9][0-9]*$ ]] || stop 2 "ROUNDS is a number of gates of each kind, not '$rounds'"
+[ -x build/llmsweep ] || make -s -j"$(nproc)" all
+kernel=${CALIBRATION_KERNEL:-$(build/llmsweep kernels --list | sed -n 's/^q4g32  *q8  *\(linear_[a-z0-9_]*\):.*/\1/p')}
+file=kernels/linear/$kernel.c
 [ -f "$file" ] || stop 2 "no $file; name the kernel that runs q4g32 here in CALIBRATION_KERNEL (llmsweep kernels --list)"
 
 # A tree is made beside its place and moved there when it is built, so that an interrupted one is made again.
@@ -101,7 +104,6 @@ ready slow-3 3
 for kind in "${kinds[@]}"; do
     cmp -s "$work/base-a/commit" "$work/$kind/commit" || stop 2 "$work/$kind is not of base-a's commit; remove it, or the whole of $work, to build it again"
 done
-[ -x build/llmsweep ] || make -s -j"$(nproc)" all
 
 judge() { # kind
     local out=$work/gate code=0 started commit
@@ -126,7 +128,7 @@ count = lambda v: sum(w == v for _, w in verdicts)
 here = sum(v == 'slower' and k == kernel for k, v in verdicts)
 again = sum('second_look' in f for f in found['figures'])
 print(f"{kind},{started},{commit},{code},{len(verdicts)},{count('slower')},{count('faster')},{count('ambiguous')},{here},{count('slower') - here},"
-      f"{found['blocks']},{again},{found['seconds']:.0f}")
+      f"{found['blocks']},{again},{found['seconds']:.0f},{kernel}")
 END
     tail -1 "$gates" >&2
 }

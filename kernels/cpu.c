@@ -119,7 +119,7 @@ int provider_parse(const char *word, enum provider *provider) {
     return -EINVAL;
 }
 
-static const char *const activation_names[ACTIVATION_COUNT] = {"f32", "q8", "bf16"};
+static const char *const activation_names[ACTIVATION_COUNT] = {"f32", "q8", "bf16", "q8g"};
 
 const char *activation_name(enum activation activation) { return activation_names[activation]; }
 

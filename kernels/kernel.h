@@ -103,25 +103,31 @@ int packed_check_shape(const struct weight_format *format, int rows, int columns
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Activations: f32; bf16, to which the kernels of dense bf16 weights round what they are given (to nearest even), for sums in f32; or
-// dynamically quantized to 8 bits, symmetric, one scale a token, with the sums of each 32 codes that the offset of unsigned weights and
-// asymmetric zero points need.
-enum activation { ACTIVATION_F32, ACTIVATION_Q8, ACTIVATION_BF16, ACTIVATION_COUNT };
-const char *activation_name(enum activation activation); // "f32", "q8", "bf16"
+// dynamically quantized to 8 bits, symmetric, with the sums of each 32 codes that the offset of unsigned weights and asymmetric zero
+// points need. q8 has one scale a token; q8g one for each group of columns that the weights have a scale for, so that an activation far
+// larger than the rest costs no more than its own group. Kernels of ACTIVATION_Q8 compute both.
+enum activation { ACTIVATION_F32, ACTIVATION_Q8, ACTIVATION_BF16, ACTIVATION_Q8G, ACTIVATION_COUNT };
+const char *activation_name(enum activation activation); // "f32", "q8", "bf16", "q8g"
 int activation_parse(const char *word, enum activation *activation);
+// Whether linear kernels are given codes (struct quantized_rows), and not floats.
+static inline bool activation_quantized(enum activation activation) {
+    return activation == ACTIVATION_Q8 || activation == ACTIVATION_Q8G;
+}
 
 struct quantized_rows {
-    int rows, columns; // columns is a multiple of 32
-    int8_t *codes;     // (rows, columns), 64-byte aligned, row stride = columns
-    float *scales;     // (rows)
-    int32_t *sums;     // (rows, columns/32)
+    int rows, columns, groups; // columns is a multiple of 32 in each of the groups
+    int8_t *codes;             // (rows, columns), 64-byte aligned, row stride = columns
+    float *scales;             // (rows, groups)
+    int32_t *sums;             // (rows, columns/32)
 };
 
-// -ENOMEM. Codes for up to `rows` rows, 64-byte aligned.
-int quantized_rows_create(int rows, int columns, struct quantized_rows *out);
+// Codes for up to `rows` rows, 64-byte aligned; a scale for each `group` columns (a multiple of 32 that divides them), or, where it is 0, for
+// all. -ENOMEM, -EINVAL.
+int quantized_rows_create(int rows, int columns, int group, struct quantized_rows *out);
 void quantized_rows_free(struct quantized_rows *rows);
 
-// Quantizes rows [begin, end) of x: scale = max|x|/127, code = round to nearest even of x·(127/max). A row that holds a NaN or an
-// infinity gets the scale NaN, so that it cannot go unnoticed.
+// Quantizes rows [begin, end) of x, each group: scale = max|x|/127, code = round to nearest even of x·(127/max). A group that holds a NaN or
+// an infinity gets the scale NaN, so that it cannot go unnoticed.
 struct quantize_rows_call {
     const float *x; // (rows, columns), row stride x_stride, in floats
     size_t x_stride;
@@ -134,7 +140,7 @@ typedef void quantize_rows_function(const struct quantize_rows_call *call);
 struct linear_call {
     const struct packed_matrix *weights;  // (n, k)
     const float *x;                       // (m, k), row stride x_stride; for kernels with ACTIVATION_F32 and ACTIVATION_BF16
-    const struct quantized_rows *x_codes; // (m, k); for kernels with ACTIVATION_Q8
+    const struct quantized_rows *x_codes; // (m, k); for kernels with ACTIVATION_Q8. Its groups are 1 or those of the weights
     size_t x_stride;                      // in floats
     float *y;                             // (m, n), row stride y_stride
     size_t y_stride;

@@ -30,6 +30,8 @@ const struct kernel *kernel_find(const char *name) {
 }
 
 bool kernel_computes(const struct kernel *kernel, const struct weight_format *format, enum activation activation) {
+    if (activation == ACTIVATION_Q8G) // our kernels of q8 take a scale a group as well, where the weights have groups
+        return format->group > 0 && kernel->provider == PROVIDER_OWN && kernel_computes(kernel, format, ACTIVATION_Q8);
     if (kernel->op != OP_LINEAR || kernel->activation != activation)
         return false;
     if (kernel->any_store) // a scalar kernel reads every store, and with bits 0 every width of it
@@ -65,6 +67,7 @@ const struct kernel *kernel_linear(const struct weight_format *format, enum acti
         snprintf(why, why_size, "no kernel computes %s weights with %s activations%s", word,
                  activation_name(activation),
                  activation == ACTIVATION_Q8     ? " (8-bit activations need weights quantized to 8 bits or fewer)"
+                 : activation == ACTIVATION_Q8G  ? " (activations with a scale a group need weights of 8 bits or fewer that have groups)"
                  : activation == ACTIVATION_BF16 ? " (bf16 activations need dense bf16 weights)"
                                                  : "");
     else

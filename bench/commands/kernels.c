@@ -38,6 +38,7 @@ static const char usage[] =
     "  --shapes LIST     matrices as outputs x inputs, 2048x5632,4096x4096, or files of dimensions, bench/models/shapes/llama-3-8b.ini\n"
     "  --tokens M,M,…    tokens at once (1,128; with --full 1,2,4,8,32,128,512)\n"
     "  --format WORD     of the weights (the first that the kernel computes)\n"
+    "  --act WORD        activations: those of the kernel's name, or q8g in kernels of q8 (a scale for each group of the weights)\n"
     "examples: llmsweep kernels --bench --csv results/mine/kernels.csv\n"
     "          llmsweep kernels --bench --filter '*_q4_*' --shapes 4096x14336 --tokens 1,32,512 --threads 2\n"
     "          LLMSWEEP_ISA=avx2 llmsweep kernels --list\n"
@@ -84,7 +85,7 @@ static void list(const struct kernels_request *request) {
                 continue;
             const struct kernel *kernel =
                 kernel_linear(&format, (enum activation)activation, PROVIDER_OWN, why, sizeof(why));
-            const bool listed = kernel != NULL ? kernels_wanted(request, kernel) : activation != ACTIVATION_BF16;
+            const bool listed = kernel != NULL ? kernels_wanted(request, kernel) : activation != ACTIVATION_BF16 && activation != ACTIVATION_Q8G;
             if (listed)
                 printf("%-14s %-4s %s\n", words[i], activation_name((enum activation)activation), why);
         }
@@ -249,12 +250,13 @@ out:
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
-enum { ISA = 256, SEED, FORMAT, SHAPES, TOKENS, THREADS, CACHE, TIME, CSV, FILTER, QUICK, FULL, JSON, HELP };
+enum { ISA = 256, SEED, FORMAT, ACT, SHAPES, TOKENS, THREADS, CACHE, TIME, CSV, FILTER, QUICK, FULL, JSON, HELP };
 
 // 0, or the exit code + 1 when the command is over.
 static int take_option(struct kernels_request *request, enum action *action, int option) {
     static const char *const caches[] = {"auto", "hot", "cold"};
     struct weight_format format;
+    enum activation activation;
     enum isa isa;
     char error[512], *end;
     switch (option) {
@@ -278,6 +280,9 @@ static int take_option(struct kernels_request *request, enum action *action, int
     case FORMAT:
         request->format = optarg;
         return weight_format_parse(optarg, &format, error, sizeof(error)) == 0 ? 0 : 1 + complain(error);
+    case ACT:
+        request->activations = optarg;
+        return activation_parse(optarg, &activation) == 0 ? 0 : 1 + wrong("unknown activations (known: f32, bf16, q8, q8g)", optarg);
     case SHAPES:
         return read_shapes(optarg, request, error, sizeof(error)) ? 0 : 1 + complain(error);
     case TOKENS:
@@ -323,6 +328,7 @@ int command_kernels(int argc, char **argv) {
                                             {"isa", required_argument, NULL, ISA},
                                             {"seed", required_argument, NULL, SEED},
                                             {"format", required_argument, NULL, FORMAT},
+                                            {"act", required_argument, NULL, ACT},
                                             {"shapes", required_argument, NULL, SHAPES},
                                             {"tokens", required_argument, NULL, TOKENS},
                                             {"threads", required_argument, NULL, THREADS},

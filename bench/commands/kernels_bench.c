@@ -33,7 +33,7 @@ struct output {
 // What is to be timed
 
 // A linear kernel's shape begins with the weights' format: the one asked for, or the first that it computes.
-static int add(struct work *work, const struct kernel *kernel, const char *format, const char *shape) {
+static int add(struct work *work, const struct kernel *kernel, const struct kernels_request *request, const char *shape) {
     if (work->count == work->capacity) {
         const size_t capacity = work->capacity ? 2 * work->capacity : 256;
         struct item *grown = realloc(work->items, capacity * sizeof(*grown));
@@ -44,10 +44,11 @@ static int add(struct work *work, const struct kernel *kernel, const char *forma
     }
     struct item *item = &work->items[work->count++];
     item->kernel = kernel;
+    const char *format = request->format, *activations = request->activations;
     if (format == NULL && kernel->op == OP_LINEAR)
         format = linear_first_format(kernel);
     if (format != NULL)
-        snprintf(item->shape, sizeof(item->shape), "%s %s", format, shape);
+        snprintf(item->shape, sizeof(item->shape), "%s %s%s%s", format, activations ? activations : "", activations ? " " : "", shape);
     else
         snprintf(item->shape, sizeof(item->shape), "%s", shape);
     return 0;
@@ -62,7 +63,7 @@ static int add_shapes(struct work *work, const struct kernels_request *request, 
         const bool last = op->shapes[i + 1] == NULL;
         if (!request->full && i > 0 && (!last || scalar))
             continue;
-        const int status = add(work, kernel, request->format, op->shapes[i]);
+        const int status = add(work, kernel, request, op->shapes[i]);
         if (status != 0)
             return status;
     }
@@ -83,13 +84,13 @@ static int add_matrices(struct work *work, const struct kernels_request *request
             char shape[64];
             snprintf(shape, sizeof(shape), "%dx%d m%d", request->matrix_count > 0 ? request->matrices[i].rows : 2048,
                      request->matrix_count > 0 ? request->matrices[i].columns : 5632, tokens[t]);
-            status = add(work, kernel, request->format, shape);
+            status = add(work, kernel, request, shape);
         }
     return status;
 }
 
 static int plan_work(struct work *work, const struct kernels_request *request) {
-    const bool matrices = request->matrix_count > 0 || request->token_count > 0 || request->format != NULL;
+    const bool matrices = request->matrix_count > 0 || request->token_count > 0 || request->format != NULL || request->activations != NULL;
     size_t count;
     const struct kernel *const *all = kernel_all(&count);
     int status = 0;

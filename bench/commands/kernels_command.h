@@ -9,6 +9,7 @@ enum { KERNELS_TOKENS_LIMIT = 16, KERNELS_MATRICES_LIMIT = 64 };
 
 struct kernels_request {
     const char *filter, *csv, *format; // NULL: all kernels; no file; the first format that a kernel computes
+    const char *activations;           // NULL: those of the kernel's name
     bool full, json;
     int tokens[KERNELS_TOKENS_LIMIT], token_count;          // 0: those of the op's shapes
     struct { int rows, columns; } matrices[KERNELS_MATRICES_LIMIT];

@@ -38,7 +38,7 @@ struct model_session {
     "  --prune W        none, 50%, 2:4, b16x4:50% … (none); wanda:50%, sparsegpt:2:4, gradient:50%\n" \
     "  --prune-scope W  tensor or global (tensor)\n"                                                 \
     "  --layout W       t2, tp2, pp2.t2 … (t1); ranks are started by mpirun -n RANKS llmsweep …\n" \
-    "  --act W          activations: f32, q8, or bf16 with bf16 weights (f32)\n"                                              \
+    "  --act W          activations: f32, q8, q8g (a scale for each group of the weights), or bf16 with bf16 weights (f32)\n"   \
     "  --provider W     own, openblas or onednn (own)\n"                                             \
     "  --kv W           the KV cache: f32, bf16, q8, q4, q8w128 … (f32)\n"                          \
     "  --calibration-text F  what gptq, awq, wanda, sparsegpt and gradient read (glosses that are not scored)\n"

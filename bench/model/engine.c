@@ -43,8 +43,10 @@ static int reserve_codes(struct engine *engine, struct quantized_rows *codes, in
 {
     const struct variant *variant = engine->variant;
     const int widths[INPUT_WIDTHS] = { engine->config->d_model, variant->heads * engine->config->head_dim, variant->ffn };
+    // All matrices have groups of the same size.
+    const int group = engine->options.activation == ACTIVATION_Q8G ? variant->recipe.format.group : 0;
     for (int i = 0; i < INPUT_WIDTHS; i++) {
-        const int status = quantized_rows_create(rows, widths[i], &codes[i]);
+        const int status = quantized_rows_create(rows, widths[i], group, &codes[i]);
         if (status != 0)
             return status;
         engine->workspace_bytes += (size_t)rows * (size_t)widths[i];
@@ -95,7 +97,7 @@ static int reserve_all(struct engine *engine)
     engine->spaces = calloc((size_t)threads, sizeof(*engine->spaces));
     if (status != 0 || engine->spaces == NULL)
         return -ENOMEM;
-    const bool codes = engine->options.activation == ACTIVATION_Q8;
+    const bool codes = activation_quantized(engine->options.activation);
     if (codes && reserve_codes(engine, engine->codes, rows) != 0)
         return -ENOMEM;
     const size_t scratch = scratch_bytes(engine);

@@ -42,7 +42,7 @@ static struct input quantized(struct engine *engine, struct team_member *self, c
                               bool own)
 {
     struct input input = { .x = x, .stride = stride };
-    if (engine->options.activation != ACTIVATION_Q8)
+    if (!activation_quantized(engine->options.activation))
         return input;
     struct quantized_rows *codes = own ? &engine->spaces[self->thread].codes[width] : &engine->codes[width];
     const struct layout_range range = own ? (struct layout_range){ 0, rows } : share(self, rows, 1);
@@ -64,7 +64,7 @@ static struct input normed(struct engine *engine, struct team_member *self, cons
                                        .x_stride = width, .y_stride = width, .rows = range.end - range.begin,
                                        .columns = engine->config->d_model, .epsilon = engine->config->norm_eps };
     engine->rmsnorm(&call);
-    if (!own && engine->options.activation != ACTIVATION_Q8) // codes are made by the thread that normed the row
+    if (!own && !activation_quantized(engine->options.activation)) // codes are made by the thread that normed the row
         team_barrier(self);
     return quantized(engine, self, y, width, rows, WIDTH_MODEL, own);
 }
@@ -304,7 +304,7 @@ static void output_forward(struct run *run, struct team_member *self, const stru
             engine->rmsnorm(&(struct rmsnorm_call){ .x = engine->x + (size_t)emit[i] * width, .weight = model->final_norm,
                                                     .y = y + (size_t)i * width, .x_stride = width, .y_stride = width, .rows = 1,
                                                     .columns = (int)width, .epsilon = engine->config->norm_eps });
-        if (!own && engine->options.activation != ACTIVATION_Q8)
+        if (!own && !activation_quantized(engine->options.activation))
             team_barrier(self);
         const struct input input = quantized(engine, self, y, width, count, WIDTH_MODEL, own);
         const struct layout_range columns = share(self, engine->vocab_local, PACKED_PANEL_ROWS);

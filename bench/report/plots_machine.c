@@ -69,8 +69,9 @@ void plot_roofline(struct draft *d) {
     }
     bool integer = false, floating = false;
     for (size_t i = 0; i < count; i++) {
-        integer |= !strcmp(cells[i]->act, "q8");
-        floating |= strcmp(cells[i]->act, "q8") != 0;
+        const bool codes = strncmp(cells[i]->act, "q8", 2) == 0; // q8, q8g
+        integer |= codes;
+        floating |= !codes;
     }
     struct {
         const char *key, *label;

@@ -393,7 +393,7 @@ static void roof_columns(const struct inference_plan *plan, const struct inferen
                          struct record *row) {
     double bytes = record_number(row, "bytes_per_token"), operations = record_number(row, "flops_per_token");
     double bandwidth = isfinite(roof->hot) ? roof->hot : roof->stream;
-    double peak = read->activation == ACTIVATION_Q8 ? roof->int8 : roof->fp32;
+    double peak = activation_quantized(read->activation) ? roof->int8 : roof->fp32;
     double limit = roof_tokens_per_second(bandwidth, peak, bytes, operations), reached = record_number(row, "decode_tps") / limit;
     if (!isfinite(limit))
         return;

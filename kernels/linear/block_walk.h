@@ -27,7 +27,7 @@ FLATTEN void walk_start(enum block_kind kind, bool has_zeros, int rows, int vect
 
 // All but `part` and what follows constants.
 FLATTEN void walk_rows(enum block_kind kind, bool has_zeros, int bits, int rows, int vectors,
-                       const struct block_part *part, int row0, const uint8_t *x,
+                       const struct block_part *part, int row0, const uint8_t *x, const float *x_scales,
                        const vsum (*x_sums)[BLOCK_VECTORS], float *totals) {
     const uint8_t *words = part->words + sizeof(float) * (size_t)row0;
     const uint32_t *offset = part->offsets;
@@ -61,14 +61,18 @@ FLATTEN void walk_rows(enum block_kind kind, bool has_zeros, int bits, int rows,
         } while (++offset != end);
 #pragma GCC unroll 16
         for (int row = 0; row < rows; row++) {
-            const vfloat scale = kind == BLOCK_SCALE
+            const vfloat scale = kind == BLOCK_SCALE || kind == BLOCK_SCALES
                                      ? vfloat_broadcast(part->scales + group * PACKED_PANEL_ROWS + row0 + row)
                                      : vfloat_zero();
 #pragma GCC unroll 3
             for (int v = 0; v < vectors; v++)
-                total[row][v] = kind == BLOCK_KEEP    ? word_bits(sums[row][v])
-                                : kind == BLOCK_SCALE ? vfloat_fma(word_float(sums[row][v]), scale, total[row][v])
-                                                      : vfloat_add(word_float(sums[row][v]), total[row][v]);
+                total[row][v] =
+                    kind == BLOCK_KEEP     ? word_bits(sums[row][v])
+                    : kind == BLOCK_SCALE  ? vfloat_fma(word_float(sums[row][v]), scale, total[row][v])
+                    : kind == BLOCK_SCALES ? vfloat_fma(vfloat_mul(word_float(sums[row][v]),
+                                                                   vfloat_load(x_scales + (group * BLOCK_VECTORS + v) * LANES)),
+                                                        scale, total[row][v])
+                                           : vfloat_add(word_float(sums[row][v]), total[row][v]);
         }
     }
 #pragma GCC unroll 16
@@ -80,11 +84,12 @@ FLATTEN void walk_rows(enum block_kind kind, bool has_zeros, int bits, int rows,
 }
 
 FLATTEN void walk_panel(enum block_kind kind, bool has_zeros, int bits, int vectors, const struct block_part *part,
-                        const uint8_t *x, float *totals) {
+                        const uint8_t *x, const float *x_scales, float *totals) {
     const int rows = BLOCK_ROWS(kind, vectors);
     vsum x_sums[BLOCK_PART_GROUPS][BLOCK_VECTORS];
     if (has_zeros)
         word_sums(vectors, part, x, x_sums);
     for (int row0 = 0; row0 < PACKED_PANEL_ROWS; row0 += rows)
-        walk_rows(kind, has_zeros, bits, rows, vectors, part, row0, x, (const vsum (*)[BLOCK_VECTORS])x_sums, totals);
+        walk_rows(kind, has_zeros, bits, rows, vectors, part, row0, x, x_scales,
+                  (const vsum (*)[BLOCK_VECTORS])x_sums, totals);
 }

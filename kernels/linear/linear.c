@@ -7,12 +7,13 @@ static size_t few_bytes(int k) {
     return 2 * LINEAR_PASS * PACKED_PANEL_ROWS * sizeof(float)            // totals
            + LINEAR_PASS * sizeof(float) * columns                        // x
            + LINEAR_PASS * sizeof(int32_t) * (columns / TILE_COLUMNS + 1) // sums
+           + LINEAR_PASS * sizeof(float) * (columns / TILE_COLUMNS)       // scales
            + 64;
 }
 
 static size_t many_bytes(int k, int m) {
     const size_t q8 = (size_t)linear_minimum(m, Q8_MANY_PASS), f32 = (size_t)linear_minimum(m, F32_MANY_PASS);
-    const size_t columns = (size_t)k, q8_bytes = q8 * (columns + columns / TILE_COLUMNS * sizeof(int32_t));
+    const size_t columns = (size_t)k, q8_bytes = q8 * (columns + columns / TILE_COLUMNS * (sizeof(int32_t) + sizeof(float)));
     const size_t x_bytes = f32 * columns * sizeof(float);
     return 64 + LINEAR_PART + q8 * LINEAR_BAND * PACKED_PANEL_ROWS * sizeof(float) +
            (q8_bytes > x_bytes ? q8_bytes : x_bytes);
@@ -23,7 +24,7 @@ static size_t block_bytes(int k, int m) {
     const size_t tokens = (size_t)linear_minimum((m + 47) / 48 * 48, BLOCK_Q8_PASS);
     const size_t f32 = (size_t)linear_minimum((m + 47) / 48 * 48, BLOCK_F32_PASS) * sizeof(float);
     return LINEAR_BAND * sizeof(struct block_part) + tokens * LINEAR_BAND * PACKED_PANEL_ROWS * sizeof(float) +
-           (tokens > f32 ? tokens : f32) * (size_t)k;
+           (tokens > f32 ? tokens : f32) * (size_t)k + tokens * (size_t)(k / TILE_COLUMNS) * sizeof(float);
 }
 
 size_t linear_scratch_bytes(int n, int k, int m) {

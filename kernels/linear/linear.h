@@ -22,6 +22,7 @@ enum { LINEAR_PASS = 96 };
 struct linear_scratch {
     float *x;       // LINEAR_PASS·k: the tokens of the pass, interleaved block by block
     int32_t *sums;  // LINEAR_PASS·k/32
+    float *scales;  // LINEAR_PASS·k/32: the tokens', where each group has its own
     float *totals;  // LINEAR_PASS·16, twice: sums that do not fit in registers
 };
 
@@ -34,6 +35,8 @@ static inline struct linear_scratch linear_scratch(const struct linear_call *cal
     scratch.x = (float *)(void *)at;
     at += LINEAR_PASS * sizeof(float) * k;
     scratch.sums = (int32_t *)(void *)at;
+    at += LINEAR_PASS * sizeof(int32_t) * (k / TILE_COLUMNS);
+    scratch.scales = (float *)(void *)at;
     return scratch;
 }
 
@@ -47,6 +50,7 @@ struct many_scratch {
     int8_t *x_codes;  // (tokens, k), or
     float *x;         // (tokens, k)
     int32_t *sums;    // behind x_codes: (tokens, k/32)
+    float *scales;    // and (tokens, k/32)
 };
 
 static inline struct many_scratch many_scratch(const struct linear_call *call, int tokens) {
@@ -59,7 +63,14 @@ static inline struct many_scratch many_scratch(const struct linear_call *call, i
     scratch.x = (float *)(void *)at;
     at += (size_t)tokens * (size_t)call->weights->columns;
     scratch.sums = (int32_t *)(void *)at;
+    at += (size_t)tokens * (size_t)call->weights->tiles * sizeof(int32_t);
+    scratch.scales = (float *)(void *)at;
     return scratch;
+}
+
+// Whether each group of the activations' columns has a scale of its own, or a token one in all.
+static inline bool linear_grouped(const struct linear_call *call) {
+    return call->x_codes->groups > 1;
 }
 
 static inline int linear_minimum(int a, int b) {

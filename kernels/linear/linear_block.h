@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Block store, more tokens than are computed at once from registers, whatever the activations: the order of the work.
 // Who includes this has defined
-//   BLOCK_PASS, BLOCK_TILES, BLOCK_WALK, block_x(), block_x_stride(), block_words(), block_x_scales(), word_packed()
+//   BLOCK_PASS, BLOCK_TILES, BLOCK_WALK, block_x(), block_x_stride(), block_words(), block_grouped(), block_x_scales(), word_packed()
 // and defines the steps that are declared below.
 //
 // Lanes are tokens here, unlike elsewhere: weights are what is broadcast, a word (four codes, or a float) at a time, so
@@ -22,12 +22,13 @@ struct block_pass {
     const struct linear_call *call;
     int first, tokens, words; // words of a token
     uint8_t *x;    // (blocks, words, BLOCK_LANES)
+    float *x_scales; // (blocks, groups, BLOCK_LANES) where block_grouped()
     float *totals; // (blocks, panels of the band, 16, BLOCK_LANES)
     struct block_part *parts;
 };
 
 // The steps: a part of a panel, from a source that has come to its first tile; totals to rows of y.
-static void block_expand(struct source *source, const struct linear_block *block, int tile, int tiles,
+static void block_expand(struct source *source, const struct linear_block *block, int tile, int tiles, bool grouped,
                          struct block_part *part);
 static vfloat block_result(vfloat total, const struct block_part *part, int row, vfloat x_scales);
 
@@ -49,7 +50,19 @@ static void block_pack_vector(const uint8_t *from, size_t stride, int tokens, in
     }
 }
 
+// Where groups have scales of their own.
+static void block_pack_scales(const struct block_pass *pass) {
+    const struct quantized_rows *x = pass->call->x_codes;
+    float *to = pass->x_scales;
+    for (int first = 0; first < pass->tokens; first += BLOCK_LANES)
+        for (int group = 0; group < x->groups; group++)
+            for (int i = first; i < first + BLOCK_LANES; i++)
+                *to++ = i < pass->tokens ? x->scales[(size_t)(pass->first + i) * (size_t)x->groups + (size_t)group] : 0;
+}
+
 static void block_pack(const struct block_pass *pass, const uint8_t *x, size_t stride) {
+    if (block_grouped(pass->call))
+        block_pack_scales(pass);
     for (int first = 0; first < pass->tokens; first += BLOCK_LANES) {
         uint8_t *to = pass->x + sizeof(float) * (size_t)first * (size_t)pass->words;
         for (int v = 0; v < block_vectors(pass, first); v++) {
@@ -105,19 +118,21 @@ static void block_band(const struct block_pass *pass, int panel0, int panels) {
         int lines[LINEAR_BAND];
         for (int p = 0; p < panels; p++) {
             const uint8_t *begin = source[p].values;
-            block_expand(&source[p], &block[p], tile, tiles, &pass->parts[p]);
+            block_expand(&source[p], &block[p], tile, tiles, block_grouped(pass->call), &pass->parts[p]);
             next[p] = source[p].values;
             lines[p] = (int)(next[p] - begin) / 64;
             if (tile + tiles == weights->tiles && panel0 + panels + p < weights->panels)
                 next[p] = packed_panel(weights, panel0 + panels + p).values;
         }
         const uint8_t *x = pass->x + sizeof(float) * BLOCK_LANES * (size_t)(tile * (BLOCK_PART_STEPS / BLOCK_TILES));
+        const float *x_scales = pass->x_scales + BLOCK_LANES * (tile / weights->tiles_per_group);
         float *totals = pass->totals;
         for (int first = 0; first < pass->tokens; first += BLOCK_LANES) {
             for (int p = 0; p < panels; p++, totals += block_totals) {
                 block_fetch(next[p], lines[p], first / BLOCK_LANES, blocks);
-                BLOCK_WALK(&pass->parts[p], block_vectors(pass, first), x, totals);
+                BLOCK_WALK(&pass->parts[p], block_vectors(pass, first), x, x_scales, totals);
             }
+            x_scales += BLOCK_LANES * weights->groups;
             x += sizeof(float) * BLOCK_LANES * (size_t)pass->words;
         }
     }
@@ -138,6 +153,7 @@ static void many_linear(const struct linear_call *call) {
                                   .words = block_words(call),
                                   .x = scratch.x,
                                   .totals = scratch.totals,
+                                  .x_scales = scratch.x_scales,
                                   .parts = scratch.parts};
         pass.tokens = linear_minimum(call->m, BLOCK_LANES * (blocks * (i + 1) / passes)) - pass.first;
         block_pack(&pass, block_x(call), block_x_stride(call));

@@ -35,9 +35,27 @@ const char *linear_first_format(const struct kernel *kernel) {
 static const struct { int rows, units, m; } shapes[] = {{1, 1, 9}, {15, 3, 97}, {16, 2, 64}, {17, 7, 33}, {50, 5, 17}, {35, 2, 250}};
 static const int tokens[] = {1, 2, 3, 5, 7, 8, 9, 17, 33, 64, 97, 250};
 
+// The first m tokens of a problem, with all activations that the kernel computes.
+static int check_tokens(const struct kernel *kernel, const char *word, const struct linear_problem *problem, int m, int slices,
+                        uint64_t seed, size_t *comparisons, char *message, size_t message_size) {
+    char difference[256];
+    for (enum activation activation = 0; activation < ACTIVATION_COUNT; activation++) {
+        if (!kernel_computes(kernel, &problem->format, activation))
+            continue;
+        const int status = linear_problem_check(problem, kernel, activation, m, slices, difference, sizeof(difference));
+        if (status != 0) {
+            snprintf(message, message_size, "%s: %s, activations %s, %d rows × %d columns, %d tokens, %d slices, seed %llu: %s",
+                     kernel->name, word, activation_name(activation), problem->rows, problem->columns, m, slices,
+                     (unsigned long long)seed, difference);
+            return status;
+        }
+        (*comparisons)++;
+    }
+    return 0;
+}
+
 static int check_format(const struct kernel *kernel, const char *word, const struct weight_format *format,
                         uint64_t seed, uint64_t offset, size_t *comparisons, char *message, size_t message_size) {
-    char difference[256];
     for (size_t s = 0; s < sizeof(shapes) / sizeof(shapes[0]); s++) {
         const int columns = shapes[s].units * (format->group > 32 ? format->group : 32);
         struct linear_problem problem;
@@ -52,16 +70,8 @@ static int check_format(const struct kernel *kernel, const char *word, const str
                      columns);
             return status;
         }
-        for (size_t t = 0; t < sizeof(tokens) / sizeof(tokens[0]) && tokens[t] <= shapes[s].m && status == 0; t++) {
-            const int slices = 1 + (int)(t % 3);
-            status = linear_problem_check(&problem, kernel, tokens[t], slices, difference, sizeof(difference));
-            if (status != 0)
-                snprintf(message, message_size, "%s: %s, %d rows × %d columns, %d tokens, %d slices, seed %llu: %s",
-                         kernel->name, word, shapes[s].rows, columns, tokens[t], slices, (unsigned long long)seed,
-                         difference);
-            else
-                (*comparisons)++;
-        }
+        for (size_t t = 0; t < sizeof(tokens) / sizeof(tokens[0]) && tokens[t] <= shapes[s].m && status == 0; t++)
+            status = check_tokens(kernel, word, &problem, tokens[t], 1 + (int)(t % 3), seed, comparisons, message, message_size);
         linear_problem_free(&problem);
         if (status != 0)
             return status;

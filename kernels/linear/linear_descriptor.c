@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The descriptor of y = x·Wᵀ: shapes that are timed are words such as "2048x5632 m1" (outputs × inputs, tokens), with a weight format
-// before them ("q4g32 2048x5632 m1") where it is not to be the first that the kernel computes.
+// before them ("q4g32 2048x5632 m1") where it is not to be the first that the kernel computes, and behind that the activations ("q4g32 q8g
+// 2048x5632 m1") where they are not to be those that its name says.
 #include "kernels/linear/linear_op.h"
 #include "kernels/op.h"
 
@@ -13,6 +14,7 @@ enum { PARTS_LIMIT = 4096 };
 
 struct op_problem {
     const struct kernel *kernel;
+    enum activation activation;
     struct linear_problem problem;
     struct packed_matrix **weights; // (copies); the first is the problem's own
     int copies;
@@ -32,17 +34,18 @@ static int check(const struct kernel *kernel, uint64_t seed, size_t *comparisons
     return linear_check_kernel(kernel, seed, comparisons, message, message_size);
 }
 
-static int parse(const struct kernel *kernel, const char *shape, struct weight_format *format, int *rows, int *columns, int *m,
-                 char *error, size_t error_size) {
-    char word[64] = "", after;
-    const char *space = strchr(shape, ' '), *name = linear_first_format(kernel);
+static int parse(const struct kernel *kernel, const char *shape, struct weight_format *format, enum activation *activation, int *rows,
+                 int *columns, int *m, char *error, size_t error_size) {
+    char word[64] = "", act[8] = "", after;
+    const char *name = linear_first_format(kernel);
+    *activation = kernel->activation;
     if (sscanf(shape, "%dx%d m%d%c", rows, columns, m, &after) != 3) {
-        if (space == NULL || (size_t)(space - shape) >= sizeof(word) ||
-            sscanf(space, " %dx%d m%d%c", rows, columns, m, &after) != 3) {
-            snprintf(error, error_size, "'%s' is no shape of a linear kernel, such as '2048x5632 m1' or 'q4g32 2048x5632 m1'", shape);
+        if (sscanf(shape, "%63s %dx%d m%d%c", word, rows, columns, m, &after) != 4 &&
+            (sscanf(shape, "%63s %7s %dx%d m%d%c", word, act, rows, columns, m, &after) != 5 || activation_parse(act, activation) != 0)) {
+            snprintf(error, error_size,
+                     "'%s' is no shape of a linear kernel, such as '2048x5632 m1', 'q4g32 2048x5632 m1' or 'q4g32 q8g 2048x5632 m1'", shape);
             return -EINVAL;
         }
-        snprintf(word, sizeof(word), "%.*s", (int)(space - shape), shape);
         name = word;
     }
     if (*rows < 1 || *columns < 1 || *m < 1 || *rows > 1 << 20 || *columns > 1 << 20 || *m > 1 << 16 || name == NULL) {
@@ -52,8 +55,8 @@ static int parse(const struct kernel *kernel, const char *shape, struct weight_f
     const int status = weight_format_parse(name, format, error, error_size);
     if (status != 0)
         return status;
-    if (!kernel_computes(kernel, format, kernel->activation)) {
-        snprintf(error, error_size, "%s does not compute %s", kernel->name, name);
+    if (!kernel_computes(kernel, format, *activation)) {
+        snprintf(error, error_size, "%s does not compute %s with %s activations", kernel->name, name, activation_name(*activation));
         return -ENOTSUP;
     }
     return packed_check_shape(format, *rows, *columns, error, error_size);
@@ -94,14 +97,16 @@ static int fill(struct op_problem *problem, int copies) {
 static int setup(const struct kernel *kernel, const char *shape, int copies, uint64_t seed, struct op_problem **out, char *error,
                  size_t error_size) {
     struct weight_format format;
+    enum activation activation;
     int rows, columns, m;
-    int status = parse(kernel, shape, &format, &rows, &columns, &m, error, error_size);
+    int status = parse(kernel, shape, &format, &activation, &rows, &columns, &m, error, error_size);
     if (status != 0)
         return status;
     struct op_problem *problem = calloc(1, sizeof(*problem));
     status = problem != NULL ? 0 : -ENOMEM;
     if (status == 0) {
         problem->kernel = kernel;
+        problem->activation = activation;
         status = linear_problem_create(&format, rows, columns, m, false, seed, &problem->problem);
     }
     if (status == 0)
@@ -129,7 +134,7 @@ static void run(struct op_problem *problem, int copy, int phase, int part, int p
     }
     const struct linear_call call = {.weights = problem->weights[copy],
                                      .x = linear->x,
-                                     .x_codes = &linear->x_codes,
+                                     .x_codes = linear_problem_codes(linear, problem->activation),
                                      .x_stride = linear->x_stride,
                                      .y = problem->y,
                                      .y_stride = (size_t)linear->rows,
@@ -145,7 +150,7 @@ static double operations(const struct op_problem *problem) {
 }
 
 static double bytes(const struct op_problem *problem) {
-    return linear_problem_bytes(&problem->problem, problem->kernel, problem->problem.m);
+    return linear_problem_bytes(&problem->problem, problem->activation, problem->problem.m);
 }
 
 static enum op_arithmetic arithmetic(const struct kernel *kernel) {

@@ -9,6 +9,10 @@ static inline const uint8_t *block_x(const struct linear_call *call) { return (c
 static inline size_t block_x_stride(const struct linear_call *call) { return call->x_stride * sizeof(float); }
 static inline int block_words(const struct linear_call *call) { return call->weights->columns; }
 static inline vint word_packed(vint words) { return words; }
+static inline bool block_grouped(const struct linear_call *call) {
+    (void)call;
+    return false;
+}
 static inline vfloat block_x_scales(const struct linear_call *call, int token, int tokens) {
     (void)call;
     (void)token;
@@ -17,8 +21,9 @@ static inline vfloat block_x_scales(const struct linear_call *call, int token, i
 }
 #include "kernels/linear/linear_block.h"
 
-static void block_expand(struct source *source, const struct linear_block *block, int tile, int tiles,
+static void block_expand(struct source *source, const struct linear_block *block, int tile, int tiles, bool grouped,
                          struct block_part *part) {
+    (void)grouped;
     const int per_group = block->weights->tiles_per_group;
     uint32_t *offset = part->offsets;
     float *out = (float *)(void *)part->expanded;
@@ -86,14 +91,14 @@ static inline void word_sums(int vectors, const struct block_part *part, const u
 }
 #include "kernels/linear/block_walk.h"
 
-void BLOCK_WALK(const struct block_part *part, int vectors, const uint8_t *x, float *totals) {
+void BLOCK_WALK(const struct block_part *part, int vectors, const uint8_t *x, const float *x_scales, float *totals) {
     switch (2 * vectors + (part->kind == BLOCK_SCALE)) {
 #define WALK_CASE(v)                                                                                                   \
     case 2 * v:                                                                                                        \
-        walk_panel(BLOCK_ADD, false, 32, v, part, x, totals);                                                          \
+        walk_panel(BLOCK_ADD, false, 32, v, part, x, x_scales, totals);                                                \
         break;                                                                                                         \
     case 2 * v + 1:                                                                                                    \
-        walk_panel(BLOCK_SCALE, false, 32, v, part, x, totals);                                                        \
+        walk_panel(BLOCK_SCALE, false, 32, v, part, x, x_scales, totals);                                              \
         break;
         WALK_CASE(1) WALK_CASE(2) WALK_CASE(3)
     }

@@ -75,6 +75,16 @@ static int draw_quantized(struct linear_problem *problem, uint64_t *state) {
     return 0;
 }
 
+// A scale for each `group` columns; 0: one for all.
+static int quantize_x(const struct linear_problem *problem, int group, struct quantized_rows *codes) {
+    const int status = quantized_rows_create(problem->m, problem->columns, group, codes);
+    if (status != 0)
+        return status;
+    const struct quantize_rows_call call = {.x = problem->x, .x_stride = problem->x_stride, .out = codes, .begin = 0, .end = problem->m};
+    ((quantize_rows_function *)kernel_find("quantize_rows_scalar")->function)(&call);
+    return 0;
+}
+
 static int draw_x(struct linear_problem *problem, uint64_t *state) {
     problem->x_stride = (size_t)problem->columns + X_PADDING;
     problem->x = allocate((size_t)problem->m * problem->x_stride, sizeof(float));
@@ -90,13 +100,8 @@ static int draw_x(struct linear_problem *problem, uint64_t *state) {
     }
     if (problem->format.type != WEIGHT_QUANTIZED || problem->format.bits > 8)
         return 0;
-    const int status = quantized_rows_create(problem->m, problem->columns, &problem->x_codes);
-    if (status != 0)
-        return status;
-    const struct quantize_rows_call call = {
-        .x = problem->x, .x_stride = problem->x_stride, .out = &problem->x_codes, .begin = 0, .end = problem->m};
-    ((quantize_rows_function *)kernel_find("quantize_rows_scalar")->function)(&call);
-    return 0;
+    const int status = quantize_x(problem, 0, &problem->x_codes);
+    return status != 0 || problem->format.group == 0 ? status : quantize_x(problem, problem->format.group, &problem->x_groups);
 }
 
 static void draw_floats(struct linear_problem *problem, uint64_t *state) {
@@ -146,6 +151,7 @@ void linear_problem_free(struct linear_problem *problem) {
     free(problem->weights);
     free(problem->x);
     quantized_rows_free(&problem->x_codes);
+    quantized_rows_free(&problem->x_groups);
     for (int activation = 0; activation < ACTIVATION_COUNT; activation++) {
         free(problem->expected[activation]);
         free(problem->magnitude[activation]);
@@ -170,9 +176,29 @@ static double true_weight(const struct linear_problem *problem, int row, int col
     return *code * *scale;
 }
 
+// One output, with codes of x that have one scale or one for each group of the weights.
+static void expect_codes(struct linear_problem *problem, enum activation activation, const int *codes, const double *scales, int i,
+                         int row) {
+    const struct quantized_rows *x = linear_problem_codes(problem, activation);
+    const int group = problem->format.group > 0 ? problem->format.group : problem->columns, width = problem->columns / x->groups;
+    const int8_t *x_codes = x->codes + (size_t)i * (size_t)problem->columns;
+    const float *x_scales = x->scales + (size_t)i * (size_t)x->groups;
+    const size_t at = (size_t)i * (size_t)problem->rows + (size_t)row;
+    double sum = 0, magnitude = 0;
+    for (int k0 = 0; k0 < problem->columns; k0 += group) {
+        double products = 0; // of integers: exact
+        for (int k = k0; k < k0 + group; k++)
+            products += x_codes[k] * codes[k];
+        const double scaled = products * scales[k0] * x_scales[k0 / width];
+        sum += scaled;
+        magnitude += fabs(scaled);
+    }
+    problem->expected[activation][at] = sum;
+    problem->magnitude[activation][at] = magnitude;
+}
+
 static void expect_output(struct linear_problem *problem, const double *weights, const int *codes, const double *scales,
                           int i, int row) {
-    const int group = problem->format.group > 0 ? problem->format.group : problem->columns;
     const size_t at = (size_t)i * (size_t)problem->rows + (size_t)row;
     const float *x = problem->x + (size_t)i * problem->x_stride;
     double sum = 0, magnitude = 0;
@@ -190,19 +216,11 @@ static void expect_output(struct linear_problem *problem, const double *weights,
     }
     problem->expected[ACTIVATION_BF16][at] = sum;
     problem->magnitude[ACTIVATION_BF16][at] = magnitude;
-    if (problem->x_codes.codes == NULL)
-        return;
-    const int8_t *x_codes = problem->x_codes.codes + (size_t)i * (size_t)problem->columns;
-    sum = magnitude = 0;
-    for (int k0 = 0; k0 < problem->columns; k0 += group) {
-        double products = 0; // of integers: exact
-        for (int k = k0; k < k0 + group; k++)
-            products += x_codes[k] * codes[k];
-        sum += products * scales[k0];
-        magnitude += fabs(products * scales[k0]);
+    for (enum activation activation = 0; activation < ACTIVATION_COUNT; activation++) {
+        const struct quantized_rows *x_codes = linear_problem_codes(problem, activation);
+        if (x_codes != NULL && x_codes->codes != NULL)
+            expect_codes(problem, activation, codes, scales, i, row);
     }
-    problem->expected[ACTIVATION_Q8][at] = sum * problem->x_codes.scales[i];
-    problem->magnitude[ACTIVATION_Q8][at] = magnitude * problem->x_codes.scales[i];
 }
 
 int linear_problem_expect(struct linear_problem *problem) {
@@ -237,15 +255,20 @@ double linear_problem_operations(const struct linear_problem *problem, int m) {
     return 2.0 * (double)packed_present(problem->packed) * m;
 }
 
-double linear_problem_bytes(const struct linear_problem *problem, const struct kernel *kernel, int m) {
+const struct quantized_rows *linear_problem_codes(const struct linear_problem *problem, enum activation activation) {
+    return activation == ACTIVATION_Q8 ? &problem->x_codes : activation == ACTIVATION_Q8G ? &problem->x_groups : NULL;
+}
+
+double linear_problem_bytes(const struct linear_problem *problem, enum activation activation, int m) {
+    const struct quantized_rows *codes = linear_problem_codes(problem, activation);
     const double k = problem->columns;
-    const double x = kernel->activation == ACTIVATION_Q8 ? k + 4 + k / TILE_COLUMNS * 4 : 4 * k;
+    const double x = codes != NULL ? k + 4 * codes->groups + k / TILE_COLUMNS * 4 : 4 * k;
     return (double)packed_bytes(problem->packed) + m * (x + 4.0 * problem->rows);
 }
 
 // How far a kernel may be from the reference, per unit of the sum of magnitudes: roundings in a chain × 2⁻²⁴ (Higham, Accuracy and
 // Stability of Numerical Algorithms, equation 3.5).
-static double tolerance(const struct linear_problem *problem, const struct kernel *kernel) {
+static double tolerance(const struct linear_problem *problem, const struct kernel *kernel, enum activation activation) {
     const double unit = 0x1p-24;
     const int group = problem->format.group > 0 ? problem->format.group : problem->columns;
     if (kernel->provider != PROVIDER_OWN) {
@@ -253,7 +276,7 @@ static double tolerance(const struct linear_problem *problem, const struct kerne
         const double rounding = problem->format.type == WEIGHT_BF16 ? 0x1p-8 : 0;
         return rounding + (problem->columns + 4) * unit;
     }
-    if (kernel->activation == ACTIVATION_Q8) // groups, and: sum to float, scale, activation scale, output
+    if (activation_quantized(activation)) // groups, and: sum to float, scale, activation scale, output
         return (problem->columns / group + 4) * unit;
     // Within a tile, tiles, and: weight to f32, scale, output, products that are not fused.
     return (TILE_COLUMNS + problem->columns / TILE_COLUMNS + 4) * unit;
@@ -262,9 +285,9 @@ static double tolerance(const struct linear_problem *problem, const struct kerne
 enum { CANARIES = 16 };
 static const float canary = -7777.25f;
 
-static int compare(const struct linear_problem *problem, const struct kernel *kernel, int m, const float *y,
+static int compare(const struct linear_problem *problem, const struct kernel *kernel, enum activation activation, int m, const float *y,
                    size_t stride, char *message, size_t message_size) {
-    const double relative = tolerance(problem, kernel);
+    const double relative = tolerance(problem, kernel, activation);
     for (int i = 0; i < m; i++) {
         for (size_t row = 0; row < stride; row++) {
             const float got = y[(size_t)i * stride + row];
@@ -275,8 +298,8 @@ static int compare(const struct linear_problem *problem, const struct kernel *ke
                 return -EIO;
             }
             const size_t at = (size_t)i * (size_t)problem->rows + row;
-            const double want = problem->expected[kernel->activation][at];
-            const double allowed = relative * problem->magnitude[kernel->activation][at] + 0x1p-140;
+            const double want = problem->expected[activation][at];
+            const double allowed = relative * problem->magnitude[activation][at] + 0x1p-140;
             if (!(fabs(got - want) <= allowed)) {
                 snprintf(message, message_size,
                          "y[%d][%zu] is %.9g, the reference says %.9g (error %.3g, tolerance %.3g)", i, row, got, want,
@@ -288,7 +311,7 @@ static int compare(const struct linear_problem *problem, const struct kernel *ke
     return 0;
 }
 
-int linear_problem_check(const struct linear_problem *problem, const struct kernel *kernel, int m, int slices,
+int linear_problem_check(const struct linear_problem *problem, const struct kernel *kernel, enum activation activation, int m, int slices,
                          char *message, size_t message_size) {
     const size_t stride = (size_t)problem->rows + CANARIES, count = (size_t)m * stride;
     const size_t scratch_bytes = linear_scratch_bytes(problem->rows, problem->columns, m);
@@ -307,7 +330,7 @@ int linear_problem_check(const struct linear_problem *problem, const struct kern
         const int end = panels * (slice + 1) / slices * PACKED_PANEL_ROWS;
         const struct linear_call call = {.weights = problem->packed,
                                          .x = problem->x,
-                                         .x_codes = &problem->x_codes,
+                                         .x_codes = linear_problem_codes(problem, activation),
                                          .x_stride = problem->x_stride,
                                          .y = y,
                                          .y_stride = stride,
@@ -325,7 +348,7 @@ int linear_problem_check(const struct linear_problem *problem, const struct kern
             }
         }
     }
-    status = compare(problem, kernel, m, y, stride, message, message_size);
+    status = compare(problem, kernel, activation, m, y, stride, message, message_size);
     for (size_t i = scratch_bytes; status == 0 && i < scratch_bytes + 64; i++) {
         if (scratch[i] != 0xff) {
             snprintf(message, message_size, "wrote beyond its scratch");

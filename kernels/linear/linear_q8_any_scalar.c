@@ -10,6 +10,8 @@ static void run_panel(const struct linear_call *call, int panel, int token0, int
     const struct quantized_rows *x = call->x_codes;
     float(*totals)[PACKED_PANEL_ROWS] = (float(*)[PACKED_PANEL_ROWS])(void *)linear_scratch(call).totals;
     int32_t(*sums)[PACKED_PANEL_ROWS] = (int32_t(*)[PACKED_PANEL_ROWS])(void *)(totals + LINEAR_PASS);
+    const bool grouped = linear_grouped(call);
+    const float *x_scales = x->scales + token0 * x->groups;
     memset(totals, 0, (size_t)tokens * sizeof(totals[0]));
     struct panel_reader reader;
     panel_open(&reader, weights, panel);
@@ -30,13 +32,13 @@ static void run_panel(const struct linear_call *call, int panel, int token0, int
         for (int row = 0; row < PACKED_PANEL_ROWS; row++) {
             const float scale = panel_scale(weights, &reader.panel, group, row);
             for (int i = 0; i < tokens; i++)
-                totals[i][row] += (float)sums[i][row] * scale;
+                totals[i][row] += (float)sums[i][row] * (grouped ? x_scales[i * x->groups + group] : 1) * scale;
         }
     }
     for (int i = 0; i < tokens; i++) {
         float *y = call->y + (size_t)(token0 + i) * call->y_stride + (size_t)panel * PACKED_PANEL_ROWS;
         for (int row = 0; row < linear_panel_rows(call, panel); row++)
-            y[row] = totals[i][row] * x->scales[token0 + i];
+            y[row] = totals[i][row] * (grouped ? 1 : x_scales[i]);
     }
 }
 

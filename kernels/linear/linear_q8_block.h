@@ -13,8 +13,12 @@ static inline const uint8_t *block_x(const struct linear_call *call) { return (c
 static inline size_t block_x_stride(const struct linear_call *call) { return (size_t)call->x_codes->columns; }
 static inline int block_words(const struct linear_call *call) { return call->weights->columns / CHUNK_COLUMNS; }
 static inline vint word_packed(vint words) { return Q8_X_OFFSET(BITS) != 0 ? vint_flip_signs(words) : words; }
+static inline bool block_grouped(const struct linear_call *call) { return linear_grouped(call); }
 static inline vfloat block_x_scales(const struct linear_call *call, int token, int tokens) {
+    static const float one = 1; // the groups' scales are in the totals
     float scales[LANES] = {0};
+    if (linear_grouped(call))
+        return vfloat_broadcast(&one);
     memcpy(scales, call->x_codes->scales + token, (size_t)tokens * sizeof(float));
     return vfloat_load(scales);
 }
@@ -48,13 +52,13 @@ static void block_expand_group(struct source *source, int from, int to, uint32_t
         vint_store(starts + LANES * v, vint_subtract(vint_zero(), sums[v]));
 }
 
-static void block_expand(struct source *source, const struct linear_block *block, int tile, int tiles,
+static void block_expand(struct source *source, const struct linear_block *block, int tile, int tiles, bool grouped,
                          struct block_part *part) {
     const struct packed_matrix *weights = block->weights;
     const int per_group = weights->groups == 1 ? tiles : weights->tiles_per_group;
     uint32_t *offset = part->offsets;
     part->words = part->expanded;
-    part->kind = weights->groups == 1 ? BLOCK_KEEP : BLOCK_SCALE;
+    part->kind = weights->groups == 1 ? BLOCK_KEEP : grouped ? BLOCK_SCALES : BLOCK_SCALE;
     part->has_zeros = BITS == 8 && weights->format.asymmetric;
     part->bits = BITS;
     part->groups = tiles / per_group;
@@ -123,14 +127,16 @@ static inline void word_sums(int vectors, const struct block_part *part, const u
 #include "kernels/linear/block_walk.h"
 
 // Codes of at most 6 bits are cheaper to multiply where there is no instruction for all 8.
-void BLOCK_WALK(const struct block_part *part, int vectors, const uint8_t *x, float *totals) {
-#define WALK(bits, v, zeros, keep)                                                                                     \
-    case 8 * v + 2 * zeros + keep:                                                                                     \
-        walk_panel(keep ? BLOCK_KEEP : BLOCK_SCALE, zeros, bits, v, part, x, totals);                                  \
+void BLOCK_WALK(const struct block_part *part, int vectors, const uint8_t *x, const float *x_scales, float *totals) {
+#define WALK(bits, v, zeros, kind)                                                                                     \
+    case 8 * v + 4 * zeros + kind:                                                                                     \
+        walk_panel(kind, zeros, bits, v, part, x, x_scales, totals);                                                   \
         break;
-#define WALK_6(v) WALK(6, v, 0, 0) WALK(6, v, 0, 1)
-#define WALK_8(v) WALK(8, v, 0, 0) WALK(8, v, 0, 1) WALK(8, v, 1, 0) WALK(8, v, 1, 1)
-    const int which = 8 * vectors + 2 * part->has_zeros + (part->kind == BLOCK_KEEP);
+#define WALK_KINDS(bits, v, zeros)                                                                                     \
+    WALK(bits, v, zeros, BLOCK_SCALE) WALK(bits, v, zeros, BLOCK_SCALES) WALK(bits, v, zeros, BLOCK_KEEP)
+#define WALK_6(v) WALK_KINDS(6, v, 0)
+#define WALK_8(v) WALK_KINDS(8, v, 0) WALK_KINDS(8, v, 1)
+    const int which = 8 * vectors + 4 * part->has_zeros + (int)part->kind;
     if (part->bits < 8 && !ALL_BYTES_ALIKE) {
         switch (which) { WALK_6(1) WALK_6(2) WALK_6(3) }
     } else {

@@ -58,8 +58,9 @@ static inline __attribute__((always_inline)) void few_tile(int width, struct sou
     tile_close(source, STORE, BITS, &tile);
 }
 
-// `width` tokens of one panel; `width` and `asymmetric` are constants.
-static inline __attribute__((always_inline)) void few_panel(int width, bool asymmetric, const struct linear_block *block) {
+// `width` tokens of one panel, which have a scale a group (`grouped`) or one in all; all but the block are constants.
+static inline __attribute__((always_inline)) void few_panel(int width, bool asymmetric, bool grouped,
+                                                            const struct linear_block *block) {
     struct source source = source_open(block);
     const int32_t *x = (const int32_t *)block->x;
     const int groups = block->weights->groups, tiles = block->weights->tiles_per_group;
@@ -92,7 +93,10 @@ static inline __attribute__((always_inline)) void few_panel(int width, bool asym
                 vint sum = sums[i][v][0];
                 for (int part = 1; part < FEW_PARTS(width); part++)
                     sum = vint_add(sum, sums[i][v][part]);
-                total[i][v] = vfloat_fma(vint_float(sum), scale, total[i][v]);
+                vfloat value = vint_float(sum);
+                if (grouped)
+                    value = vfloat_mul(value, vfloat_broadcast(block->scales + group * width + i));
+                total[i][v] = vfloat_fma(value, scale, total[i][v]);
             }
         }
         scales += sizeof(uint16_t) * PACKED_PANEL_ROWS;
@@ -101,7 +105,8 @@ static inline __attribute__((always_inline)) void few_panel(int width, bool asym
     for (int i = 0; i < width; i++) {
         if (i >= block->tokens)
             break;
-        const vfloat scale = vfloat_broadcast(block->scales + i);
+        static const float one = 1;
+        const vfloat scale = vfloat_broadcast(grouped ? &one : block->scales + i);
 #pragma GCC unroll 2
         for (int v = 0; v < VECTORS; v++) {
             if (block->rows > LANES * v)
@@ -137,12 +142,21 @@ static void few_prepare_starts(const struct linear_call *call, int first, int wi
     }
 }
 
+// (groups, width): the tokens' scales from `first` on, where each group has its own.
+static void few_prepare_scales(const struct linear_call *call, int first, int width, float *scales) {
+    const int groups = call->x_codes->groups;
+    for (int i = 0; i < width; i++)
+        for (int group = 0; group < groups; group++)
+            scales[group * width + i] = first + i < call->m ? call->x_codes->scales[(first + i) * groups + group] : 0;
+}
+
 // Cuts the call's tokens into blocks of at most Q8_DIRECT, and lays them out.
 static int few_prepare(const struct linear_call *call, struct linear_block blocks[FEW_PARTS]) {
     const struct linear_scratch scratch = linear_scratch(call);
     const int words = call->weights->tiles * TILE_CHUNKS;
     float *x = scratch.x;
     int32_t *starts = scratch.sums;
+    float *scales = scratch.scales;
     int count = 0;
     for (int first = 0; first < call->m; first += Q8_DIRECT) {
         const int tokens = linear_minimum(Q8_DIRECT, call->m - first), width = few_width(tokens);
@@ -151,14 +165,17 @@ static int few_prepare(const struct linear_call *call, struct linear_block block
                                                 .width = width,
                                                 .x = width > 1 ? (const void *)x : codes,
                                                 .sums = starts,
-                                                .scales = call->x_codes->scales + first,
+                                                .scales = linear_grouped(call) ? scales : call->x_codes->scales + first,
                                                 .y_stride = call->y_stride,
                                                 .tokens = tokens};
         if (width > 1)
             interleave(x, codes, (size_t)words, tokens, width, words);
         few_prepare_starts(call, first, width, starts);
+        if (linear_grouped(call))
+            few_prepare_scales(call, first, width, scales);
         x += (size_t)width * (size_t)words;
         starts += width * call->weights->groups;
+        scales += width * call->weights->groups;
     }
     return count;
 }
@@ -167,6 +184,7 @@ static int few_prepare(const struct linear_call *call, struct linear_block block
 static void few_linear(const struct linear_call *call) {
     struct linear_block blocks[FEW_PARTS];
     const int count = few_prepare(call, blocks);
+    const bool grouped = linear_grouped(call);
     for (int panel = linear_panel_begin(call); panel < linear_panel_end(call); panel++)
         for (int i = 0; i < count; i++) {
             struct linear_block *block = &blocks[i];
@@ -175,10 +193,14 @@ static void few_linear(const struct linear_call *call) {
             block->y = call->y + (size_t)(i * Q8_DIRECT) * call->y_stride + (size_t)panel * PACKED_PANEL_ROWS;
 #define FEW_CASE(w)                                                                                                    \
     case w:                                                                                                            \
-        if (block->panel.zeros != NULL)                                                                                 \
-            few_panel(w, true, block);                                                                                \
+        if (block->panel.zeros != NULL && grouped)                                                                     \
+            few_panel(w, true, true, block);                                                                           \
+        else if (block->panel.zeros != NULL)                                                                           \
+            few_panel(w, true, false, block);                                                                          \
+        else if (grouped)                                                                                              \
+            few_panel(w, false, true, block);                                                                          \
         else                                                                                                           \
-            few_panel(w, false, block);                                                                               \
+            few_panel(w, false, false, block);                                                                         \
         break;
             switch (block->width) { Q8_FEW_WIDTHS(FEW_CASE) }
         }

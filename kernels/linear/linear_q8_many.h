@@ -38,7 +38,7 @@ static bool many_zeros(const struct packed_matrix *weights) {
 }
 
 // Codes to (parts, blocks, units of the part, height, unit), as they are read; sums of the groups to (groups, height) of
-// each block, times −zero where that is the same in all rows.
+// each block, times −zero where that is the same in all rows; and the groups' scales, where each has its own.
 static void many_pack(const struct many_pass *pass) {
     const struct packed_matrix *weights = pass->call->weights;
 #if MATRIX_TILES
@@ -72,6 +72,9 @@ static void many_pack(const struct many_pass *pass) {
                     sum += *sums++;
                 *corrections = factor * sum;
             }
+            float *scales = pass->scratch.scales + first * weights->groups + i;
+            for (int group = 0; group < x->groups && linear_grouped(pass->call); group++, scales += height)
+                *scales = x->scales[token * (size_t)x->groups + (size_t)group];
         }
     }
 }
@@ -161,9 +164,10 @@ static void many_multiply(const struct many_pass *pass, const struct many_band *
         // The blocks fetch the strip's panels by turns.
         const int panels = band->part.strip[strip].panels, panel = strip * Q8_STRIP_PANELS + block % panels;
         const size_t soon = (size_t)(block / panels * band->tiles * Q8_SOON);
+        const int groups = first * weights->groups + group * height;
         Q8_SUFFIX(linear_q8_tile)
-        (&band->part.strip[strip], height, x, pass->scratch.sums + first * weights->groups + group * height,
-         many_totals(pass, band, block, strip),
+        (&band->part.strip[strip], height, x, pass->scratch.sums + groups,
+         linear_grouped(pass->call) ? pass->scratch.scales + groups : NULL, many_totals(pass, band, block, strip),
          soon < band->next_bytes[panel] ? band->next[panel] + soon : (const uint8_t *)x);
     }
 }
@@ -172,7 +176,8 @@ static void many_finish_token(const struct many_pass *pass, const struct many_ba
                               const float *totals) {
     const struct linear_call *call = pass->call;
     const struct q8_strip *from = &band->part.strip[strip];
-    const vfloat x_scale = vfloat_broadcast(call->x_codes->scales + token);
+    static const float one = 1; // the groups' scales are in the totals
+    const vfloat x_scale = vfloat_broadcast(linear_grouped(call) ? &one : call->x_codes->scales + token);
     const int first = (band->first + strip * Q8_STRIP_PANELS) * PACKED_PANEL_ROWS;
     float *y = call->y + (size_t)token * call->y_stride + first;
     for (int row = 0; row < from->panels * PACKED_PANEL_ROWS && first + row < call->end;

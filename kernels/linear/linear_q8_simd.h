@@ -24,7 +24,7 @@ enum { MATRIX_TOKENS = 32 };
 extern const struct kernel FEWER_TOKENS;
 
 static void linear(const struct linear_call *call) {
-    if (call->m < MATRIX_TOKENS) {
+    if (call->m < MATRIX_TOKENS || linear_grouped(call)) {
         ((linear_function *)FEWER_TOKENS.function)(call);
         return;
     }

@@ -12,6 +12,7 @@ enum { BLOCK_VECTORS = 3, BLOCK_PART_STEPS = 128, BLOCK_PART_GROUPS = 16, BLOCK_
 enum block_kind {
     BLOCK_ADD,   // added to the totals
     BLOCK_SCALE, // times the scale
+    BLOCK_SCALES, // times the row's and the tokens' scales of the group
     BLOCK_KEEP   // one group in all: sums are the totals, integers
 };
 
@@ -29,14 +30,15 @@ struct block_part {
     bool has_zeros;
 };
 
-// totals (16, lanes) += part × x (words, lanes), the first `vectors` of the lanes' BLOCK_VECTORS vectors. In the 8-bit and the f32 kernel of each
-// instruction set.
-typedef void block_walk_function(const struct block_part *part, int vectors, const uint8_t *x, float *totals);
+// totals (16, lanes) += part × x (words, lanes), the first `vectors` of the lanes' BLOCK_VECTORS vectors; x_scales: (groups of the part, lanes)
+// with BLOCK_SCALES. In the 8-bit and the f32 kernel of each instruction set.
+typedef void block_walk_function(const struct block_part *part, int vectors, const uint8_t *x, const float *x_scales, float *totals);
 block_walk_function linear_q8_block_avx512vnni, linear_q8_block_avx2, linear_f32_block_avx512, linear_f32_block_avx2;
 
 struct block_scratch {
     struct block_part *parts; // (LINEAR_BAND)
     float *totals;            // (tokens, 16·LINEAR_BAND)
+    float *x_scales;          // (tokens, groups)
     uint8_t *x;               // (tokens, words)
 };
 
@@ -47,6 +49,8 @@ static inline struct block_scratch block_scratch(const struct linear_call *call,
     at += LINEAR_BAND * sizeof(struct block_part);
     scratch.totals = (float *)(void *)at;
     at += (size_t)(tokens * LINEAR_BAND * PACKED_PANEL_ROWS) * sizeof(float);
+    scratch.x_scales = (float *)(void *)at;
+    at += (size_t)tokens * (size_t)call->weights->groups * sizeof(float);
     scratch.x = at;
     return scratch;
 }

@@ -7,6 +7,8 @@
 #include "kernels/linear/simd_avx512.h"
 #include "kernels/linear/tile_q8.h"
 
+#include <assert.h>
+
 enum { TILE_SUMS = 16 * PACKED_PANEL_ROWS };
 
 struct tile_place {
@@ -102,8 +104,8 @@ static void tile_one_group(const struct q8_strip *strip, int height, struct tile
             tile_groups(strip, h, &place, NULL, true, totals);                                                               \
         break;
 
-void linear_q8_tile_amx(const struct q8_strip *strip, int height, const int8_t *x, const int32_t *corrections, float *totals,
-                        const uint8_t *soon) {
+void linear_q8_tile_amx(const struct q8_strip *strip, int height, const int8_t *x, const int32_t *corrections, const float *x_scales,
+                        float *totals, const uint8_t *soon) {
     const size_t unit = (size_t)strip->unit;
     struct tile_place place = {.x = x,
                                .weights = strip->weights[0],
@@ -111,6 +113,8 @@ void linear_q8_tile_amx(const struct q8_strip *strip, int height, const int8_t *
                                .x_bytes = unit * (size_t)height,
                                .weight_bytes = unit * PACKED_PANEL_ROWS,
                                .unit = (long)unit};
+    assert(x_scales == NULL);
+    (void)x_scales;
     __asm__ volatile("" : : : "memory"); // what tiles load was written before
     if (strip->kind == Q8_ONE_GROUP) {
         tile_one_group(strip, height, &place, totals);

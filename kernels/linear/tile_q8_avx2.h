@@ -24,7 +24,7 @@ static inline __attribute__((always_inline)) void tile_begin(int height, const s
 }
 
 static inline __attribute__((always_inline)) void tile_end(int height, const struct q8_strip *part, const float *scales,
-                                                           float *totals, vint sum[][VECTORS]) {
+                                                           const float *x_scales, float *totals, vint sum[][VECTORS]) {
 #pragma GCC unroll 2
     for (int v = 0; v < VECTORS; v++) {
         const vfloat scale = vfloat_load(scales + LANES * v);
@@ -33,8 +33,12 @@ static inline __attribute__((always_inline)) void tile_end(int height, const str
             float *total = totals + LANES * (VECTORS * i + v);
             if (part->kind == Q8_ONE_GROUP)
                 vint_store((int32_t *)(void *)total, sum[i][v]);
-            else
-                vfloat_store(total, vfloat_fma(vint_float(sum[i][v]), scale, vfloat_load(total)), LANES);
+            else {
+                vfloat value = vint_float(sum[i][v]);
+                if (x_scales != NULL)
+                    value = vfloat_mul(value, vfloat_broadcast(x_scales + i));
+                vfloat_store(total, vfloat_fma(value, scale, vfloat_load(total)), LANES);
+            }
         }
     }
 }
@@ -81,7 +85,7 @@ static inline __attribute__((always_inline)) void tile_wide(int height, const ui
 // `chunks`: how many chunks' products are added up in 16 bits; 0 with codes of 8 bits.
 static inline __attribute__((always_inline)) void tile_body(int height, int chunks, const struct q8_strip *part,
                                                             const int8_t *x, const int32_t *corrections,
-                                                            float *totals) {
+                                                            const float *x_scales, float *totals) {
     const uint8_t *weights = part->weights[0];
     for (int group = 0; group < part->groups; group++) {
         vint sum[6][VECTORS];
@@ -94,7 +98,8 @@ static inline __attribute__((always_inline)) void tile_body(int height, int chun
                 for (int first = 0; first < TILE_CHUNKS; first += chunks)
                     tile_narrow(height, first, chunks, weights, x, sum);
         }
-        tile_end(height, part, part->scales + group * PACKED_PANEL_ROWS, totals, sum);
+        tile_end(height, part, part->scales + group * PACKED_PANEL_ROWS, x_scales == NULL ? NULL : x_scales + group * height, totals,
+                 sum);
     }
 }
 
@@ -102,16 +107,16 @@ static inline __attribute__((always_inline)) void tile_body(int height, int chun
 #define TILE_CASE(h)                                                                                                   \
     case h:                                                                                                            \
         if (part->bits <= 4)                                                                                           \
-            tile_body(h, 8, part, x, corrections, totals);                                                             \
+            tile_body(h, 8, part, x, corrections, x_scales, totals);                                                   \
         else if (part->bits == 5)                                                                                      \
-            tile_body(h, 4, part, x, corrections, totals);                                                             \
+            tile_body(h, 4, part, x, corrections, x_scales, totals);                                                   \
         else if (part->bits == 6)                                                                                      \
-            tile_body(h, 2, part, x, corrections, totals);                                                             \
+            tile_body(h, 2, part, x, corrections, x_scales, totals);                                                   \
         else if (h <= 4)                                                                                               \
-            tile_body(h, 0, part, x, corrections, totals);                                                             \
+            tile_body(h, 0, part, x, corrections, x_scales, totals);                                                   \
         break;
 void linear_q8_tile_avx2(const struct q8_strip *part, int height, const int8_t *x, const int32_t *corrections,
-                         float *totals, const uint8_t *soon) {
+                         const float *x_scales, float *totals, const uint8_t *soon) {
     for (int at = 0; at < Q8_SOON * Q8_TILES; at += 64)
         __builtin_prefetch(soon + at, 0, 2);
     switch (height) { TILE_CASE(2) TILE_CASE(3) TILE_CASE(4) TILE_CASE(5) TILE_CASE(6) }

@@ -21,11 +21,12 @@ struct tile_arguments {
     float *totals;
     uint64_t groups, tiles, kind;
     const uint8_t *soon;
+    const float *x_scales;
 };
 
 // rdi = arguments, rax and r8 = the panels' tiles, r9 = their stride, rdx = x, rcx = corrections, r12 = zeros, rsi =
 // scales, r10 = totals, r11 = groups left, rbx = tiles left, r13 = kind, r14 = what is fetched: 256 bytes in the time
-// of a tile, one after the other, since many fetches at once would wait for each other. zmm: sums (height, panels), weights (panels), two
+// of a tile, one after the other, since many fetches at once would wait for each other, r15 = the tokens' scales of a group or 0. zmm: sums (height, panels), weights (panels), two
 // tokens, totals.
 // clang-format off
 #define TILE_MACROS                                                                                                    \
@@ -58,12 +59,39 @@ struct tile_arguments {
     ".macro q8_convert sum\n"                                                                                          \
     "    vcvtdq2ps %%zmm\\sum, %%zmm\\sum\n"                                                                           \
     ".endm\n"                                                                                                          \
+    ".macro q8_scale_token i, sum\n"                                                                                   \
+    "    vmulps 4*\\i(%%r15)%{1to16%}, %%zmm\\sum, %%zmm\\sum\n"                                                         \
+    ".endm\n"                                                                                                          \
     ".macro q8_scale_kept sum, scale, total\n"                                                                         \
     "    vfmadd231ps %%zmm\\sum, %%zmm\\scale, %%zmm\\total\n"                                                         \
     ".endm\n"                                                                                                          \
     ".macro q8_scale sum, scale, at\n"                                                                                 \
     "    vfmadd213ps \\at(%%r10), %%zmm\\scale, %%zmm\\sum\n"                                                          \
     "    vmovups %%zmm\\sum, \\at(%%r10)\n"                                                                            \
+    ".endm\n"                                                                                                          \
+    "\n"                                                                                                               \
+    ".macro q8_end height, panels, grouped\n"                                                                          \
+    "    .set q8_i, 0\n"                                                                                               \
+    "    .rept \\height\n"                                                                                             \
+    "    .set q8_n, q8_i * \\panels\n"                                                                                 \
+    "    .rept \\panels\n"                                                                                             \
+    "    q8_convert %%(q8_n)\n"                                                                                        \
+    "    .if \\grouped\n"                                                                                              \
+    "    q8_scale_token %%(q8_i), %%(q8_n)\n"                                                                          \
+    "    .endif\n"                                                                                                     \
+    "    .set q8_n, q8_n + 1\n"                                                                                        \
+    "    .endr\n"                                                                                                      \
+    "    .set q8_n, q8_i * \\panels\n"                                                                                 \
+    "    .rept \\panels\n"                                                                                             \
+    "    .if q8_n < q8_kept\n"                                                                                         \
+    "    q8_scale_kept %%(q8_n), %%(q8_weights + q8_n %% \\panels), %%(q8_totals + q8_n)\n"                            \
+    "    .else\n"                                                                                                      \
+    "    q8_scale %%(q8_n), %%(q8_weights + q8_n %% \\panels), %%(64 * q8_n)\n"                                        \
+    "    .endif\n"                                                                                                     \
+    "    .set q8_n, q8_n + 1\n"                                                                                        \
+    "    .endr\n"                                                                                                      \
+    "    .set q8_i, q8_i + 1\n"                                                                                        \
+    "    .endr\n"                                                                                                      \
     ".endm\n"                                                                                                          \
     "\n"                                                                                                               \
     ".macro q8_tile height, panels\n"                                                                                  \
@@ -86,6 +114,7 @@ struct tile_arguments {
     "    mov 64(%%rdi), %%r11\n"                                                                                       \
     "    mov 80(%%rdi), %%r13\n"                                                                                       \
     "    mov 88(%%rdi), %%r14\n"                                                                                       \
+    "    mov 96(%%rdi), %%r15\n"                                                                                       \
     "    .set q8_n, 0\n"                                                                                               \
     "    .rept q8_kept\n"                                                                                              \
     "    q8_load %%(q8_totals + q8_n), %%(64 * q8_n), r10\n"                                                           \
@@ -155,25 +184,10 @@ struct tile_arguments {
     "    q8_load %%(q8_weights + q8_p), %%(64 * q8_p), rsi\n"                                                          \
     "    .set q8_p, q8_p + 1\n"                                                                                        \
     "    .endr\n"                                                                                                      \
-    "    .set q8_i, 0\n"                                                                                               \
-    "    .rept \\height\n"                                                                                             \
-    "    .set q8_n, q8_i * \\panels\n"                                                                                 \
-    "    .rept \\panels\n"                                                                                             \
-    "    q8_convert %%(q8_n)\n"                                                                                        \
-    "    .set q8_n, q8_n + 1\n"                                                                                        \
-    "    .endr\n"                                                                                                      \
-    "    .set q8_n, q8_i * \\panels\n"                                                                                 \
-    "    .rept \\panels\n"                                                                                             \
-    "    .if q8_n < q8_kept\n"                                                                                         \
-    "    q8_scale_kept %%(q8_n), %%(q8_weights + q8_n %% \\panels), %%(q8_totals + q8_n)\n"                            \
-    "    .else\n"                                                                                                      \
-    "    q8_scale %%(q8_n), %%(q8_weights + q8_n %% \\panels), %%(64 * q8_n)\n"                                        \
-    "    .endif\n"                                                                                                     \
-    "    .set q8_n, q8_n + 1\n"                                                                                        \
-    "    .endr\n"                                                                                                      \
-    "    .set q8_i, q8_i + 1\n"                                                                                        \
-    "    .endr\n"                                                                                                      \
-    "    add $(64 * \\panels), %%rsi\n"                                                                                \
+    "    test %%r15, %%r15\n"                                                                                          \
+    "    jnz 8f\n"                                                                                                     \
+    "    q8_end \\height, \\panels, 0\n"                                                                               \
+    "9:  add $(64 * \\panels), %%rsi\n"                                                                                \
     "    add $(64 * \\panels), %%r12\n"                                                                                \
     "    add $(4 * \\height), %%rcx\n"                                                                                 \
     "    dec %%r11d\n"                                                                                                 \
@@ -184,6 +198,9 @@ struct tile_arguments {
     "    .set q8_n, q8_n + 1\n"                                                                                        \
     "    .endr\n"                                                                                                      \
     "    jmp 7f\n"                                                                                                     \
+    "8:  q8_end \\height, \\panels, 1\n"                                                                               \
+    "    add $(4 * \\height), %%r15\n"                                                                                 \
+    "    jmp 9b\n"                                                                                                     \
     "6:  .set q8_n, 0\n"                                                                                               \
     "    .rept q8_sums\n"                                                                                              \
     "    q8_store %%(q8_n), %%(64 * q8_n)\n"                                                                           \
@@ -204,14 +221,14 @@ struct tile_arguments {
         break;
 #define TILE_CASES(h) TILE_CASE(1, h) TILE_CASE(2, h)
 #define TILE_CLOBBERS                                                                                                  \
-    "rax", "rbx", "rcx", "rdx", "rsi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "cc", "memory", "zmm0", "zmm1",  \
+    "rax", "rbx", "rcx", "rdx", "rsi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "cc", "memory", "zmm0", "zmm1",  \
         "zmm2", "zmm3", "zmm4", "zmm5", "zmm6", "zmm7", "zmm8", "zmm9", "zmm10", "zmm11", "zmm12", "zmm13", "zmm14",   \
         "zmm15", "zmm16", "zmm17", "zmm18", "zmm19", "zmm20", "zmm21", "zmm22", "zmm23", "zmm24", "zmm25", "zmm26",    \
         "zmm27", "zmm28", "zmm29", "zmm30", "zmm31"
 
 _Static_assert(Q8_DIRECT >= 8, "passes of 9 tokens or more are cut into blocks of 6 or more");
 void linear_q8_tile_avx512vnni(const struct q8_strip *strip, int height, const int8_t *x, const int32_t *corrections,
-                               float *totals, const uint8_t *soon) {
+                               const float *x_scales, float *totals, const uint8_t *soon) {
     const struct tile_arguments arguments = {.weights = {strip->weights[0], strip->weights[1]},
                                              .stride = strip->stride,
                                              .x = x,
@@ -222,7 +239,8 @@ void linear_q8_tile_avx512vnni(const struct q8_strip *strip, int height, const i
                                              .groups = (uint64_t)strip->groups,
                                              .tiles = (uint64_t)strip->tiles,
                                              .kind = strip->kind,
-                                             .soon = soon};
+                                             .soon = soon,
+                                             .x_scales = x_scales};
     switch (16 * strip->panels + height) {
         TILE_CASES(6) TILE_CASES(7) TILE_CASES(8) TILE_CASES(9) TILE_CASES(10) TILE_CASES(11)
     }

@@ -9,23 +9,40 @@
 
 #include <string.h>
 
-// What a row's codes are multiplied with, from the bits of its largest magnitude. False where there is nothing to round: the row's
+// A group of a row: what it is read from, and where its codes go.
+struct quantize_group {
+    const float *x;
+    int8_t *codes;
+    int32_t *sums;
+    float *scale;
+    int columns;
+};
+
+static inline struct quantize_group quantize_group_at(const struct quantize_rows_call *call, int row, int group) {
+    const struct quantized_rows *out = call->out;
+    const int columns = out->columns / out->groups;
+    const size_t first = (size_t)row * (size_t)out->columns + (size_t)(group * columns);
+    return (struct quantize_group){.x = call->x + (size_t)row * call->x_stride + group * columns,
+                                   .codes = out->codes + first,
+                                   .sums = out->sums + first / TILE_COLUMNS,
+                                   .scale = out->scales + (size_t)row * (size_t)out->groups + group,
+                                   .columns = columns};
+}
+
+// What a group's codes are multiplied with, from the bits of its largest magnitude. False where there is nothing to round: its
 // scale and codes are then already written.
-static inline bool quantize_rows_prepare(const struct quantize_rows_call *call, int row, uint32_t largest_bits,
-                                         float *factor) {
-    struct quantized_rows *out = call->out;
+static inline bool quantize_prepare(const struct quantize_group *group, uint32_t largest_bits, float *factor) {
     const float largest = bits_float(largest_bits);
     // As integers, the bits of a NaN are above infinity's and those above all finite magnitudes', so neither is lost in a maximum.
     const bool finite = largest_bits < 0x7f800000;
     const bool vanishing = largest < 0x1p-100f; // 127/largest would overflow soon below
-    out->scales[row] = !finite ? bits_float(0x7fc00000) : vanishing ? 0.0f : largest / 127.0f;
+    *group->scale = !finite ? bits_float(0x7fc00000) : vanishing ? 0.0f : largest / 127.0f;
     if (finite && !vanishing) {
         *factor = 127.0f / largest;
         return true;
     }
-    memset(out->codes + (size_t)row * (size_t)out->columns, 0, (size_t)out->columns);
-    memset(out->sums + (size_t)row * (size_t)(out->columns / TILE_COLUMNS), 0,
-           (size_t)(out->columns / TILE_COLUMNS) * sizeof(out->sums[0]));
+    memset(group->codes, 0, (size_t)group->columns);
+    memset(group->sums, 0, (size_t)(group->columns / TILE_COLUMNS) * sizeof(group->sums[0]));
     return false;
 }
 

@@ -2,14 +2,17 @@
 // The descriptor of the activations' quantization.
 #include "kernels/op_rows.h"
 
-static int check_row(const struct quantized_rows *out, int row, const float *x, char *message, size_t message_size)
+#include <string.h>
+
+static int check_group(const struct quantized_rows *out, int row, int group, const float *x, char *message, size_t message_size)
 {
+    const int columns = out->columns / out->groups, begin = group * columns;
+    const size_t scale_at = (size_t)row * (size_t)out->groups + (size_t)group;
     double largest = 0;
-    for (int j = 0; j < out->columns; j++)
+    for (int j = begin; j < begin + columns; j++)
         largest = fmax(largest, fabs((double)x[j]));
-    const double scale = (double)out->scales[row];
-    int status = op_compare("scale", (size_t)row, scale, largest / 127, 1e-7 * largest, message, message_size);
-    for (int tile = 0; tile < out->columns / 32 && status == 0; tile++) {
+    int status = op_compare("scale", scale_at, out->scales[scale_at], largest / 127, 1e-7 * largest, message, message_size);
+    for (int tile = begin / 32; tile < (begin + columns) / 32 && status == 0; tile++) {
         int sum = 0;
         for (int j = tile * 32; j < tile * 32 + 32 && status == 0; j++) {
             const int code = out->codes[(size_t)row * (size_t)out->columns + (size_t)j];
@@ -23,13 +26,14 @@ static int check_row(const struct quantized_rows *out, int row, const float *x, 
     return status;
 }
 
+// Small and large floats, with a scale a row and a scale a group of 32.
 static int check_case(const struct kernel *kernel, int columns, int variant, uint64_t *state, char *message, size_t message_size)
 {
     enum { ROWS = 5 };
     const size_t stride = (size_t)columns + 5;
     struct quantized_rows out;
-    float *x = op_input(ROWS * stride, variant ? 1000 : 1, state);
-    int status = quantized_rows_create(ROWS, columns, &out);
+    float *x = op_input(ROWS * stride, variant % 2 ? 1000 : 1, state);
+    int status = quantized_rows_create(ROWS, columns, variant / 2 ? 32 : 0, &out);
     if (status == 0 && x == NULL)
         status = -ENOMEM;
     if (status == 0) {
@@ -38,12 +42,13 @@ static int check_case(const struct kernel *kernel, int columns, int variant, uin
                 x[i] = NAN;
         for (int j = 0; j < columns; j++)
             x[2 * stride + (size_t)j] = 0;
+        x[columns / 2] *= 50;
         x[3 * stride + (size_t)columns - 1] = NAN;
         // the last row is nobody's
         ((quantize_rows_function *)kernel->function)(&(struct quantize_rows_call){ .x = x, .x_stride = stride, .out = &out, .begin = 0, .end = 4 });
-        for (int row = 0; row < 3 && status == 0; row++)
-            status = check_row(&out, row, x + (size_t)row * stride, message, message_size);
-        if (status == 0 && !isnan(out.scales[3])) {
+        for (int i = 0; i < 3 * out.groups && status == 0; i++)
+            status = check_group(&out, i / out.groups, i % out.groups, x + (size_t)(i / out.groups) * stride, message, message_size);
+        if (status == 0 && !isnan(out.scales[4 * out.groups - 1])) {
             snprintf(message, message_size, "hides a NaN");
             status = -EIO;
         }
@@ -56,7 +61,7 @@ static int check_case(const struct kernel *kernel, int columns, int variant, uin
 static int check(const struct kernel *kernel, uint64_t seed, size_t *comparisons, char *message, size_t message_size)
 {
     static const int sizes[] = { 32, 64, 96, 416, 1536 };
-    return rows_check(kernel, sizes, COUNT_OF(sizes), 2, check_case, seed, comparisons, message, message_size);
+    return rows_check(kernel, sizes, COUNT_OF(sizes), 4, check_case, seed, comparisons, message, message_size);
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -81,12 +86,23 @@ static int setup(const struct kernel *kernel, const char *shape, int copies, uin
                  size_t error_size)
 {
     struct op_problem *rows;
+    char plain[64];
+    int group = 0, end = 0;
+    const char *last = strrchr(shape, ' ');
     *problem = NULL;
-    const int status = rows_setup(kernel, shape, copies, seed, &rows, error, error_size);
+    if (last == NULL || sscanf(last, " g%d%n", &group, &end) != 1 || last[end] != '\0')
+        last = shape + strlen(shape);
+    snprintf(plain, sizeof(plain), "%.*s", (int)(last - shape), shape);
+    const int status = rows_setup(kernel, plain, copies, seed, &rows, error, error_size);
     if (status != 0)
         return status;
+    if (group < 0 || group % 32 != 0 || (group > 0 && rows->columns % group != 0)) {
+        snprintf(error, error_size, "quantize_rows: '%s': groups are multiples of 32 that divide the columns", shape);
+        rows_release(rows);
+        return -EINVAL;
+    }
     struct codes_problem *made = calloc(1, sizeof(*made));
-    if (made == NULL || quantized_rows_create(rows->rows, rows->columns, &made->out) != 0) {
+    if (made == NULL || quantized_rows_create(rows->rows, rows->columns, group, &made->out) != 0) {
         free(made);
         rows_release(rows);
         snprintf(error, error_size, "quantize_rows: no memory for '%s'", shape);
@@ -113,13 +129,15 @@ static double operations(const struct op_problem *problem)
     return 4 * rows_elements(problem);
 }
 
-// Floats in; codes and a sum for each 32 out.
+// Floats in; codes, a sum for each 32 and the scales out.
 static double bytes(const struct op_problem *problem)
 {
-    return rows_elements(problem) * (4 + 1 + 4.0 / 32) + 4.0 * problem->rows;
+    const struct codes_problem *codes = (const struct codes_problem *)problem;
+    return rows_elements(problem) * (4 + 1 + 4.0 / 32) + 4.0 * problem->rows * codes->out.groups;
 }
 
-static const char *const shapes[] = { "rows1 d1536", "rows1 d14336", "rows512 d576", "rows512 d4096", NULL };
+// A group size behind it: a scale for each so many columns.
+static const char *const shapes[] = { "rows1 d1536", "rows1 d14336", "rows1 d14336 g32", "rows512 d576", "rows512 d4096 g32", "rows512 d4096", NULL };
 
 const struct op_descriptor quantize_rows_op = { .op = OP_QUANTIZE_ROWS,
                                                 .name = "quantize_rows",

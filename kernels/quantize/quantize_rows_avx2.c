@@ -17,40 +17,40 @@ static uint32_t largest_magnitude(const float *x, int columns) {
     return (uint32_t)_mm_cvtsi128_si32(c);
 }
 
-static void quantize_row(const struct quantize_rows_call *call, int row) {
-    struct quantized_rows *out = call->out;
-    const float *x = call->x + (size_t)row * call->x_stride;
+static void quantize_group(const struct quantize_group *group) {
+    const float *x = group->x;
     float factor;
-    if (!quantize_rows_prepare(call, row, largest_magnitude(x, out->columns), &factor))
+    if (!quantize_prepare(group, largest_magnitude(x, group->columns), &factor))
         return;
     const __m256 scale = _mm256_set1_ps(factor);
     const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-    int8_t *codes = out->codes + (size_t)row * (size_t)out->columns;
-    int32_t *sums = out->sums + (size_t)row * (size_t)(out->columns / TILE_COLUMNS);
-    for (int tile = 0; tile < out->columns / TILE_COLUMNS; tile++) {
+    for (int tile = 0; tile < group->columns / TILE_COLUMNS; tile++) {
         __m256i q[4];
         for (int i = 0; i < 4; i++)
             q[i] = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + tile * TILE_COLUMNS + 8 * i), scale));
         const __m256i halves[2] = {_mm256_packs_epi32(q[0], q[1]), _mm256_packs_epi32(q[2], q[3])};
         const __m256i bytes = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(halves[0], halves[1]), order);
-        _mm256_storeu_si256((__m256i *)(codes + tile * TILE_COLUMNS), bytes);
+        _mm256_storeu_si256((__m256i *)(group->codes + tile * TILE_COLUMNS), bytes);
         const __m256i pairs = _mm256_madd_epi16(_mm256_add_epi16(halves[0], halves[1]), _mm256_set1_epi16(1));
         __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256(pairs, 1));
         sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4e));
         sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0xb1));
-        sums[tile] = _mm_cvtsi128_si32(sum);
+        group->sums[tile] = _mm_cvtsi128_si32(sum);
     }
 }
 
 static void quantize_rows(const struct quantize_rows_call *call) {
     for (int row = call->begin; row < call->end; row++)
-        quantize_row(call, row);
+        for (int i = 0; i < call->out->groups; i++) {
+            const struct quantize_group group = quantize_group_at(call, row, i);
+            quantize_group(&group);
+        }
 }
 
 const struct kernel quantize_rows_avx2 = {
     .name = "quantize_rows_avx2",
     .op = OP_QUANTIZE_ROWS,
     .isa = ISA_AVX2,
-    .layout = "two passes over a row of f32: maximum, then codes and their sums",
+    .layout = "two passes over a group of f32: maximum, then codes and their sums",
     .function = (void (*)(void))quantize_rows,
 };

@@ -13,33 +13,33 @@ static uint32_t largest_magnitude(const float *x, int columns) {
     return _mm512_reduce_max_epu32(_mm512_max_epu32(a, b));
 }
 
-static void quantize_row(const struct quantize_rows_call *call, int row) {
-    struct quantized_rows *out = call->out;
-    const float *x = call->x + (size_t)row * call->x_stride;
+static void quantize_group(const struct quantize_group *group) {
+    const float *x = group->x;
     float factor;
-    if (!quantize_rows_prepare(call, row, largest_magnitude(x, out->columns), &factor))
+    if (!quantize_prepare(group, largest_magnitude(x, group->columns), &factor))
         return;
     const __m512 scale = _mm512_set1_ps(factor);
-    int8_t *codes = out->codes + (size_t)row * (size_t)out->columns;
-    int32_t *sums = out->sums + (size_t)row * (size_t)(out->columns / TILE_COLUMNS);
-    for (int tile = 0; tile < out->columns / TILE_COLUMNS; tile++) {
+    for (int tile = 0; tile < group->columns / TILE_COLUMNS; tile++) {
         const __m512i low = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(x + tile * TILE_COLUMNS), scale));
         const __m512i high = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(x + tile * TILE_COLUMNS + 16), scale));
-        _mm_storeu_si128((__m128i *)(codes + tile * TILE_COLUMNS), _mm512_cvtepi32_epi8(low));
-        _mm_storeu_si128((__m128i *)(codes + tile * TILE_COLUMNS + 16), _mm512_cvtepi32_epi8(high));
-        sums[tile] = _mm512_reduce_add_epi32(_mm512_add_epi32(low, high));
+        _mm_storeu_si128((__m128i *)(group->codes + tile * TILE_COLUMNS), _mm512_cvtepi32_epi8(low));
+        _mm_storeu_si128((__m128i *)(group->codes + tile * TILE_COLUMNS + 16), _mm512_cvtepi32_epi8(high));
+        group->sums[tile] = _mm512_reduce_add_epi32(_mm512_add_epi32(low, high));
     }
 }
 
 static void quantize_rows(const struct quantize_rows_call *call) {
     for (int row = call->begin; row < call->end; row++)
-        quantize_row(call, row);
+        for (int i = 0; i < call->out->groups; i++) {
+            const struct quantize_group group = quantize_group_at(call, row, i);
+            quantize_group(&group);
+        }
 }
 
 const struct kernel quantize_rows_avx512 = {
     .name = "quantize_rows_avx512",
     .op = OP_QUANTIZE_ROWS,
     .isa = ISA_AVX512,
-    .layout = "two passes over a row of f32: maximum, then codes and their sums",
+    .layout = "two passes over a group of f32: maximum, then codes and their sums",
     .function = (void (*)(void))quantize_rows,
 };

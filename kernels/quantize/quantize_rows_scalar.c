@@ -3,39 +3,39 @@
 
 #include <math.h>
 
-static void quantize_row(const struct quantize_rows_call *call, int row) {
-    struct quantized_rows *out = call->out;
-    const float *x = call->x + (size_t)row * call->x_stride;
+static void quantize_group(const struct quantize_group *group) {
+    const float *x = group->x;
     uint32_t largest = 0;
-    for (int k = 0; k < out->columns; k++) {
+    for (int k = 0; k < group->columns; k++) {
         const uint32_t magnitude = float_bits(x[k]) & 0x7fffffff;
         largest = magnitude > largest ? magnitude : largest;
     }
     float factor;
-    if (!quantize_rows_prepare(call, row, largest, &factor))
+    if (!quantize_prepare(group, largest, &factor))
         return;
-    int8_t *codes = out->codes + (size_t)row * (size_t)out->columns;
-    int32_t *sums = out->sums + (size_t)row * (size_t)(out->columns / TILE_COLUMNS);
-    for (int tile = 0; tile < out->columns / TILE_COLUMNS; tile++) {
+    for (int tile = 0; tile < group->columns / TILE_COLUMNS; tile++) {
         int32_t sum = 0;
         for (int k = tile * TILE_COLUMNS; k < (tile + 1) * TILE_COLUMNS; k++) {
             const int32_t code = (int32_t)lrintf(x[k] * factor);
-            codes[k] = (int8_t)code;
+            group->codes[k] = (int8_t)code;
             sum += code;
         }
-        sums[tile] = sum;
+        group->sums[tile] = sum;
     }
 }
 
 static void quantize_rows(const struct quantize_rows_call *call) {
     for (int row = call->begin; row < call->end; row++)
-        quantize_row(call, row);
+        for (int i = 0; i < call->out->groups; i++) {
+            const struct quantize_group group = quantize_group_at(call, row, i);
+            quantize_group(&group);
+        }
 }
 
 const struct kernel quantize_rows_scalar = {
     .name = "quantize_rows_scalar",
     .op = OP_QUANTIZE_ROWS,
     .isa = ISA_SCALAR,
-    .layout = "two passes over a row of f32: maximum, then codes",
+    .layout = "two passes over a group of f32: maximum, then codes",
     .function = (void (*)(void))quantize_rows,
 };

@@ -45,6 +45,11 @@ static void test_ladder(void **state) {
                 assert_non_null(strstr(why, "8-bit activations need"));
                 continue;
             }
+            if (activation == ACTIVATION_Q8G && (format.type != WEIGHT_QUANTIZED || format.bits == 16 || format.group == 0)) {
+                assert_null(kernel);
+                assert_non_null(strstr(why, "a scale a group need"));
+                continue;
+            }
             if (activation == ACTIVATION_BF16 && (format.type != WEIGHT_BF16 || format.store != STORE_DENSE)) {
                 assert_null(kernel);
                 assert_non_null(strstr(why, "bf16 activations need"));

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Packing: words, shapes, identity of codes, bytes, counts; and the quantization of activations, alike on every instruction set.
+#include <errno.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -263,12 +264,14 @@ static void test_float16(void **state) {
 }
 
 static void check_codes(const struct quantized_rows *rows, const float *x, size_t stride) {
-    for (int row = 0; row < rows->rows; row++) {
+    const int width = rows->columns / rows->groups;
+    for (int i = 0; i < rows->rows * rows->groups; i++) {
+        const int row = i / rows->groups, first = i % rows->groups * width;
         float largest = 0;
-        for (int k = 0; k < rows->columns; k++)
+        for (int k = first; k < first + width; k++)
             largest = fmaxf(largest, fabsf(x[(size_t)row * stride + (size_t)k]));
-        assert_true(rows->scales[row] == largest / 127.0f);
-        for (int tile = 0; tile < rows->columns / 32; tile++) {
+        assert_true(rows->scales[i] == largest / 127.0f);
+        for (int tile = first / 32; tile < (first + width) / 32; tile++) {
             int sum = 0;
             for (int k = tile * 32; k < tile * 32 + 32; k++) {
                 const int code = rows->codes[(size_t)row * (size_t)rows->columns + (size_t)k];
@@ -282,20 +285,22 @@ static void check_codes(const struct quantized_rows *rows, const float *x, size_
     }
 }
 
-static void test_quantize_rows(void **state) {
-    (void)state;
-    enum { ROWS = 37, COLUMNS = 416, STRIDE = COLUMNS + 5 };
+// With one scale a row, or one for each `group` columns.
+static void check_quantize_rows(int group) {
+    enum { ROWS = 37, COLUMNS = 384, STRIDE = COLUMNS + 5 };
     static float x[ROWS * STRIDE];
     srand(3);
     for (int i = 0; i < ROWS * STRIDE; i++)
         x[i] = i % STRIDE < COLUMNS ? ((float)rand() / (float)RAND_MAX - 0.5f) * (i / STRIDE % 5 == 0 ? 1000 : 1) : NAN;
     memset(x + 3 * STRIDE, 0, COLUMNS * sizeof(float)); // a row of zeros
     struct quantized_rows plain, other;
-    assert_int_equal(quantized_rows_create(ROWS, COLUMNS, &plain), 0);
-    assert_int_equal(quantized_rows_create(ROWS, COLUMNS, &other), 0);
+    assert_int_equal(quantized_rows_create(ROWS, COLUMNS, group, &plain), 0);
+    assert_int_equal(quantized_rows_create(ROWS, COLUMNS, group, &other), 0);
     struct quantize_rows_call call = {.x = x, .x_stride = STRIDE, .out = &plain, .begin = 0, .end = ROWS};
     ((quantize_rows_function *)kernel_find("quantize_rows_scalar")->function)(&call);
     check_codes(&plain, x, STRIDE);
+    const int groups = plain.groups, touched = 35 / (COLUMNS / groups);
+    assert_int_equal(groups, group > 0 ? COLUMNS / group : 1);
     size_t count;
     const struct kernel *const *all = kernel_all(&count);
     call.out = &other;
@@ -310,8 +315,8 @@ static void test_quantize_rows(void **state) {
         }
         assert_memory_equal(other.codes, plain.codes, ROWS * COLUMNS);
         assert_memory_equal(other.sums, plain.sums, ROWS * COLUMNS / 32 * sizeof(int32_t));
-        assert_memory_equal(other.scales, plain.scales, ROWS * sizeof(float));
-        // What is not finite stays visible, and touches no other row.
+        assert_memory_equal(other.scales, plain.scales, (size_t)(ROWS * groups) * sizeof(float));
+        // What is not finite stays visible, and touches no other row and no other group.
         static float bad[2 * STRIDE];
         memcpy(bad, x, sizeof(bad));
         call.x = bad;
@@ -319,21 +324,31 @@ static void test_quantize_rows(void **state) {
         call.end = 2;
         bad[35] = NAN;
         ((quantize_rows_function *)all[i]->function)(&call);
-        assert_true(isnan(other.scales[0]) && other.scales[1] == plain.scales[1]);
+        for (int scale = 0; scale < 2 * groups; scale++)
+            assert_true(scale == touched ? isnan(other.scales[scale]) : other.scales[scale] == plain.scales[scale]);
         bad[35] = -INFINITY;
         ((quantize_rows_function *)all[i]->function)(&call);
-        assert_true(isnan(other.scales[0]));
+        assert_true(isnan(other.scales[touched]));
         bad[35] = 1e-36f; // vanishing beside the others, and alone
         ((quantize_rows_function *)all[i]->function)(&call);
-        assert_true(other.scales[0] > 0);
+        assert_true(other.scales[touched] > 0);
         for (int k = 0; k < COLUMNS; k++)
             bad[k] = 1e-36f;
         ((quantize_rows_function *)all[i]->function)(&call);
-        assert_true(other.scales[0] == 0);
+        assert_true(other.scales[touched] == 0);
         call.x = x;
     }
     quantized_rows_free(&plain);
     quantized_rows_free(&other);
+}
+
+static void test_quantize_rows(void **state) {
+    (void)state;
+    struct quantized_rows none;
+    for (int group = 0; group <= 128; group = group == 0 ? 32 : 2 * group)
+        check_quantize_rows(group);
+    assert_int_equal(quantized_rows_create(1, 96, 64, &none), -EINVAL);
+    assert_int_equal(quantized_rows_create(1, 96, 48, &none), -EINVAL);
 }
 
 int main(void) {

@@ -308,7 +308,8 @@ static void test_formats(void **unused)
     } cases[] = {
         { "none", "f32", ACTIVATION_F32, 1e-5, 33 },      { "none", "bf16", ACTIVATION_F32, 0.05, 17 },
         { "none", "q8g32", ACTIVATION_F32, 0.05, 9 },     { "none", "q8g32", ACTIVATION_Q8, 0.10, 9 },
-        { "none", "bf16", ACTIVATION_BF16, 0.05, 17 },
+        { "none", "bf16", ACTIVATION_BF16, 0.05, 17 },    { "none", "q8g32", ACTIVATION_Q8G, 0.06, 9 },
+        { "none", "q4g64a", ACTIVATION_Q8G, 0.60, 5 },
         { "none", "q4g32", ACTIVATION_F32, 0.60, 5 },     { "none", "q16c", ACTIVATION_F32, 1e-3, 18 },
         { "1%", "f32", ACTIVATION_F32, 0.05, 33 },        { "2:4", "f32", ACTIVATION_F32, 2, 26 },
         { "50%", "q8g32", ACTIVATION_F32, 2, 7 },         { "b16x4:50%", "q8g32", ACTIVATION_F32, 2, 8 },

@@ -226,7 +226,7 @@ static void test_activations_of_kernels(void **state) {
     fill_activations(x);
     quantize_activations(x, ROWS, COLUMNS, codes, scales);
     struct quantized_rows rows;
-    assert_int_equal(quantized_rows_create(ROWS, COLUMNS, &rows), 0);
+    assert_int_equal(quantized_rows_create(ROWS, COLUMNS, 0, &rows), 0);
     size_t count, tried = 0;
     const struct kernel *const *kernels = kernel_all(&count);
     for (size_t k = 0; k < count; k++) {

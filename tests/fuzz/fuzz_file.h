@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A fuzzer's bytes as a file, for readers that want a path: in memory where there is /dev/shm, in a folder of this process's own.
+// A fuzzer's bytes as a file, for readers that want a path: in memory where there is /dev/shm, in a folder of this process's own. And what
+// is asked of a model that such a reader gave or refused.
 #ifndef LLMSWEEP_FUZZ_FILE_H
 #define LLMSWEEP_FUZZ_FILE_H
 
@@ -9,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "bench/model/model.h"
 
 static char fuzz_folder[64], fuzz_names[8][96];
 
@@ -40,6 +43,18 @@ static inline const char *fuzz_file(const char *name, const uint8_t *data, size_
     if (file == NULL || fwrite(data, 1, size, file) != size || fclose(file) != 0)
         abort();
     return fuzz_names[slot];
+}
+
+// Refused with one line, or a model whose weights can all be read; frees it.
+static inline void fuzz_check_model(int status, struct model *model, const char *error)
+{
+    if (status == 0) {
+        if (model->parameter_count < 1 << 20 && model_widen(model) != 0)
+            abort();
+        model_free(model);
+    } else if (*error == '\0' || strchr(error, '\n') != NULL) {
+        abort();
+    }
 }
 
 #endif

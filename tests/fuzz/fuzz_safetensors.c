@@ -2,10 +2,8 @@
 // Any bytes as a folder of the hub: config.json up to a NUL byte, model.safetensors behind it.
 // sources: bench/model/gguf_[cfnr]*.c bench/model/safetensors_*.c bench/model/tokenizer*.c bench/model/splitter*.c bench/model/tensor*.c bench/model/compose.c bench/model/config.c bench/model/model.c bench/model/random.c bench/model/shape.c
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "bench/model/model.h"
 #include "bench/model/safetensors.h"
 #include "tests/fuzz/fuzz_file.h"
 
@@ -17,12 +15,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const size_t config = end != NULL ? (size_t)(end - data) : size;
     fuzz_file("config.json", data, config);
     const char *path = fuzz_file("model.safetensors", data + config + (end != NULL), size - config - (end != NULL));
-    if (safetensors_open_model(&model, path, error, sizeof error) == 0) {
-        if (model.parameter_count < 1 << 20 && model_widen(&model) != 0)
-            abort();
-        model_free(&model);
-    } else if (*error == '\0' || strchr(error, '\n') != NULL) {
-        abort();
-    }
+    fuzz_check_model(safetensors_open_model(&model, path, error, sizeof error), &model, error);
     return 0;
 }

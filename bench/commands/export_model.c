@@ -8,24 +8,27 @@
 #include <sys/stat.h>
 
 #include "bench/commands/commands.h"
-#include "bench/compress/recipe.h"
+#include "bench/compress/calibrated_variant.h"
 #include "bench/model/gguf.h"
 #include "bench/model/gguf_file.h"
-#include "bench/model/variant.h"
 
 static const char usage[] =
     "usage: llmsweep export-model MODEL -o FILE.gguf [options]\n"
     "  MODEL            a GGUF file, or a folder with config.json and safetensors\n"
     "  -o FILE          the file to write\n"
     "  --format W       weight format that the weights are brought to first: f32 bf16 q8g32 q4g32 q3g64 … (f32)\n"
-    "  --prune W        none, 50%, 2:4, b16x4:50% … (none)\n"
+    "                   or gptq:q4g32, awq:q4g128a, hqq:q4g64a\n"
+    "  --prune W        none, 50%, 2:4, b16x4:50% … (none); wanda:50%, sparsegpt:2:4, gradient:50%\n"
     "  --prune-scope W  tensor or global (tensor)\n"
     "  --type T         how the file stores matrices: f32, f16, q8_0 or q4_0 (f16; with q4_0, embedding and output matrix are q8_0)\n"
+    "  --calibration-text F  what gptq, awq, wanda, sparsegpt and gradient read (glosses that are not scored)\n"
+    "  --threads N      that calibrate (1)\n"
     "Vocabulary, chat template and all else that a GGUF file says of its model is kept. The weights are those that the kernels compute\n"
     "with: f32 keeps them to the bit, q8_0 keeps q8g32's and q4_0 keeps q4g32's; other pairs round once more.\n";
 
 struct options {
-    const char *model, *output, *format, *prune, *scope;
+    const char *model, *output, *format, *prune, *scope, *calibration_text;
+    int threads;
     enum tensor_type type;
 };
 
@@ -42,6 +45,16 @@ static int parse_type(const char *word, enum tensor_type *type)
         }
     }
     return -EINVAL;
+}
+
+static int parse_threads(const char *word, int *threads)
+{
+    char *end;
+    const long number = strtol(word, &end, 10);
+    if (end == word || *end || number < 1 || number > 100000)
+        return -EINVAL;
+    *threads = (int)number;
+    return 0;
 }
 
 static bool same_file(const char *a, const char *b)
@@ -63,10 +76,12 @@ static int export_model(const struct options *options, char *error, size_t error
     struct variant *variant = NULL;
     struct variant_recipe recipe;
     struct layout layout;
+    char word[16];
+    snprintf(word, sizeof word, "t%d", options->threads);
     int status = recipe_parse(options->prune ? options->prune : "none", options->scope, options->format ? options->format : "f32", &recipe,
                               error, error_size);
     if (!status)
-        status = layout_parse("t1", &layout, error, error_size);
+        status = layout_parse(word, &layout, error, error_size);
     const bool changed = !status && (recipe.method != PRUNE_NONE || recipe.format.type != WEIGHT_F32);
     if (!status)
         status = model_open(&model, options->model, error, error_size);
@@ -74,9 +89,12 @@ static int export_model(const struct options *options, char *error, size_t error
         status = gguf_open(&source, options->model, error, error_size);
     if (!status && changed)
         status = layout_check(&layout, &model.config, &recipe.format, 1, error, error_size);
+    const struct calibration_source calibration = {.text = options->calibration_text};
     if (!status && changed)
-        status = variant_create(&variant, &model, &recipe, &layout, 0, error, error_size);
-    const struct gguf_contents contents = {.model = &model, .variant = variant, .source = source.map ? &source : NULL, .type = options->type};
+        status = variant_obtain(&variant, &model, &recipe, &layout, &calibration, comm_world(), NULL, NULL, error, error_size);
+    // calibration may have scaled vectors, too: those are in the variant's own model
+    const struct gguf_contents contents = {.model = variant ? variant->model : &model, .variant = variant,
+                                           .source = source.map ? &source : NULL, .type = options->type};
     if (!status)
         status = gguf_write(options->output, &contents, error, error_size);
     variant_free(variant);
@@ -90,8 +108,9 @@ int command_export_model(int argc, char **argv)
     static const struct option table[] = {{"output", required_argument, NULL, 'o'},      {"format", required_argument, NULL, 'F'},
                                           {"prune", required_argument, NULL, 'P'},       {"prune-scope", required_argument, NULL, 'S'},
                                           {"type", required_argument, NULL, 'T'},        {"help", no_argument, NULL, 'h'},
+                                          {"calibration-text", required_argument, NULL, 'C'}, {"threads", required_argument, NULL, 'N'},
                                           {0}};
-    struct options options = {.type = TENSOR_F16};
+    struct options options = {.type = TENSOR_F16, .threads = 1};
     const char *bad = NULL;
     optind = 1;
     for (int letter; (letter = getopt_long(argc, argv, "o:h", table, NULL)) != -1;) {
@@ -100,6 +119,11 @@ int command_export_model(int argc, char **argv)
         case 'F': options.format = optarg; break;
         case 'P': options.prune = optarg; break;
         case 'S': options.scope = optarg; break;
+        case 'C': options.calibration_text = optarg; break;
+        case 'N':
+            if (parse_threads(optarg, &options.threads))
+                bad = "--threads wants a number, 1 or more";
+            break;
         case 'T':
             if (parse_type(optarg, &options.type))
                 bad = "--type is f32, f16, q8_0 or q4_0";

@@ -5,6 +5,7 @@ set -u
 program=build/llmsweep model=bench/models/embedded.gguf
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
+export LLMSWEEP_CACHE=$folder/cache
 status=0
 
 complain()
@@ -34,6 +35,13 @@ compare pruned "--prune 30%" f32 1e-5
 compare eight "--format q8g32" q8_0 1e-4
 compare four "--format q4g32 --prune 20%" f32 1e-5
 compare half "" f16 1e-3
+# Calibrated: what was dropped, what made up for it, codes that fit the file's blocks, and vectors that were scaled with the weights.
+head -c 6000 README.md > "$folder/text"
+calibrated="--calibration-text $folder/text"
+compare wanda "--prune wanda:50% $calibrated" f32 1e-5
+compare sparsegpt "--prune sparsegpt:2:4 $calibrated" f16 1e-3
+compare gptq "--format gptq:q4g32 $calibrated" f32 1e-5
+compare both "--prune wanda:50% --format awq:q8g32 $calibrated" q8_0 1e-4
 
 cp "$model" "$folder/own.gguf"
 "$program" export-model "$folder/own.gguf" -o "$folder/own.gguf" 2> "$folder/error" && complain "a model was written over itself"

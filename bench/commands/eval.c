@@ -16,7 +16,7 @@
 #include "bench/quality/choice.h"
 #include "bench/quality/quality.h"
 
-enum { WINDOW = 512, BATCH = 4, TASK_ITEMS = 400 };
+enum { TASK_BATCH = 4, TASK_ITEMS = 400 };
 
 static const char usage[] =
     "usage: llmsweep eval MODEL [--text FILE | --task TASK] [options]\n"
@@ -82,7 +82,7 @@ static void json_quality(json_t *to, const struct material *material, const stru
 {
     char hash[20];
     snprintf(hash, sizeof(hash), "%016" PRIx64, material->text_hash);
-    json_object_set_new(to, "window", json_integer(WINDOW));
+    json_object_set_new(to, "window", json_integer(QUALITY_WINDOW));
     json_object_set_new(to, "text_hash", json_string(hash));
     json_object_set_new(to, "tokens", json_integer(result->tokens));
     const struct {
@@ -215,9 +215,8 @@ static int ask(struct model_session *session, const struct variant_recipe *recip
                bool record, struct answers *answers)
 {
     char error[512] = "";
-    // a window is more rows than go through the layers at a time: more of them would only need room for more caches
-    const int batch = (material->tokens != NULL ? session->layout.pipeline : BATCH) * session->layout.data, bos = tokenizer_bos(session->model.tokenizer);
-    const int positions = session->model.config.context < WINDOW ? session->model.config.context : WINDOW;
+    const int batch = material->tokens != NULL ? quality_windows_at_once(&session->layout) : TASK_BATCH * session->layout.data;
+    const int positions = quality_window(&session->model.config), bos = tokenizer_bos(session->model.tokenizer);
     int status, code = session_open(session, "eval", recipe, batch, positions);
     if (code != 0)
         return code;

@@ -174,6 +174,16 @@ static int score_windows(struct engine *engine, struct scoring *scoring, int win
     return status;
 }
 
+int quality_window(const struct model_config *config)
+{
+    return config->context < QUALITY_WINDOW ? config->context : QUALITY_WINDOW;
+}
+
+int quality_windows_at_once(const struct layout *layout)
+{
+    return layout->pipeline * layout->data;
+}
+
 int quality_measure(struct engine *engine, const int32_t *tokens, size_t count, int bos, const struct quality_settings *settings,
                     const struct quality_baseline *baseline, struct quality_baseline **baseline_out, struct quality_result *result,
                     char *error, size_t error_size)

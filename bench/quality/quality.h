@@ -15,10 +15,17 @@
 #include "bench/model/engine.h"
 
 struct quality_settings {
-    int window;     // 512
+    int window;     // QUALITY_WINDOW
     int max_tokens; // of the text that are used, 0 = all; rounded down to whole windows
     int batch;      // windows at a time; a multiple of the replicas; 0 = the engine's max_batch
 };
+
+enum { QUALITY_WINDOW = 512 };
+// Positions of a window: QUALITY_WINDOW, or the model's context where that is less.
+int quality_window(const struct model_config *config);
+// How many of them an engine of that layout should hold at a time (its max_batch): one for each stage of each replica. A window is more rows
+// than go through the layers at once, so more of them would only need room for more caches.
+int quality_windows_at_once(const struct layout *layout);
 
 struct quality_result {
     int tokens; // scored

@@ -39,7 +39,7 @@ struct inference_cell {
 // -EINVAL with a reason where the values contradict each other (a pruning and a format's store).
 int inference_cell_read(const struct cell *cell, struct inference_cell *read, char *reason, size_t reason_size);
 
-enum { QUALITY_WINDOW = 512, TOKENS_MIN = 8192 };
+enum { TOKENS_MIN = 8192 };
 
 // inference_worker.c
 int inference_open(const struct settings *settings, const char *layout, const struct worker_context *context, void **state, char *error,

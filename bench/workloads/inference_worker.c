@@ -494,9 +494,7 @@ int inference_facts(void *opaque, struct record *facts, char *error, size_t erro
 
 static int measure(struct inference_state *state, const struct variant *variant, enum activation activation, struct kv_format kv,
                    enum provider provider, struct quality_baseline **baseline_out, struct quality_result *result, char *error, size_t error_size) {
-    const struct model_config *config = &state->model->model.config;
-    // One window a stage: more would need room for more caches, and a window alone is more rows than go through the layers at a time.
-    int window = config->context < QUALITY_WINDOW ? config->context : QUALITY_WINDOW, batch = state->layout.pipeline * state->layout.data;
+    const int window = quality_window(&state->model->model.config), batch = quality_windows_at_once(&state->layout);
     struct quality_settings settings = {.window = window, .max_tokens = (int)settings_number(state->settings, "quality_tokens")};
     struct engine *engine = NULL;
     int code = open_engine(state, variant, activation, kv, provider, batch, window, &engine, error, error_size);

@@ -225,9 +225,35 @@ static int multiply_sweep(struct plan *plan, const struct sweep *sweep, struct t
     }
 }
 
+struct planned_judgement {
+    char *key;
+    double seconds;
+};
+
+static int compare_judgements(const void *a, const void *b) {
+    const struct planned_judgement *x = a, *y = b;
+    const int order = strcmp(x->key, y->key);
+    return order ? order : (x->seconds > y->seconds) - (x->seconds < y->seconds);
+}
+
+// Quality is computed once for all cells of a key, in the quickest of their layouts. Frees the keys.
+static double judging_seconds(struct planned_judgement *judgements, size_t count) {
+    double seconds = 0;
+    if (count)
+        qsort(judgements, count, sizeof *judgements, compare_judgements);
+    for (size_t i = 0; i < count; i++)
+        if (i == 0 || strcmp(judgements[i].key, judgements[i - 1].key))
+            seconds += judgements[i].seconds;
+    for (size_t i = 0; i < count; i++)
+        free(judgements[i].key);
+    return seconds;
+}
+
 static int sum_up(struct plan *plan) {
-    struct text_set built = {0}, judged = {0};
-    int result = 0;
+    struct text_set built = {0};
+    struct planned_judgement *judgements = calloc(plan->count + 1, sizeof *judgements);
+    size_t judgement_count = 0;
+    int result = judgements ? 0 : -ENOMEM;
     for (size_t i = 0; i < plan->count && !result; i++) {
         const struct plan_cell *cell = &plan->cells[i];
         char variant[1024], key[1024], both[2048];
@@ -247,12 +273,14 @@ static int sum_up(struct plan *plan) {
         plan->seconds += !result && fresh ? cell->estimate.prepare_seconds : 0;
         plan->workload->quality_key(plan->state, &cell->cell, key, sizeof key);
         if (!result && *key) {
-            result = set_add(&judged, key, &fresh);
-            plan->seconds += !result && fresh ? cell->estimate.quality_seconds : 0;
+            judgements[judgement_count] = (struct planned_judgement){strdup(key), cell->estimate.quality_seconds};
+            result = judgements[judgement_count].key ? 0 : -ENOMEM;
+            judgement_count += !result;
         }
     }
+    plan->seconds += judging_seconds(judgements, judgement_count);
+    free(judgements);
     set_free(&built);
-    set_free(&judged);
     return result;
 }
 

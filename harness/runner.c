@@ -148,7 +148,19 @@ static int judge(struct runner *runner, size_t cell, const char *label, char *er
     if (!result)
         result = runner_absorb(runner, reply);
     json_decref(reply);
+    runner->done += runner->plan->cells[cell].estimate.quality_seconds;
     return result;
+}
+
+// The cell through which a judgement's own worker computes it: one that is still to be visited there, else the one that asks.
+static size_t judging_cell(const struct runner *runner, size_t asking) {
+    const int wanted = runner->cells[asking].judgement;
+    for (size_t i = 0; i < runner->plan->count; i++) {
+        const struct cell_state *state = &runner->cells[i];
+        if (state->judgement == wanted && state->plan->status == CELL_OK && !state->finished && state->worker == runner->judgements[wanted].worker)
+            return i;
+    }
+    return asking;
 }
 
 static json_t *sampling_settings(const struct settings *settings) {
@@ -193,9 +205,10 @@ static json_t *visit_command(struct runner *runner, size_t cell, size_t round, b
 static int finish_cell(struct runner *runner, size_t cell, const char *label, char *error, size_t error_size) {
     struct cell_state *state = &runner->cells[cell];
     struct judgement *judgement = state->judgement >= 0 ? &runner->judgements[state->judgement] : NULL;
-    // Every worker that should have judged this variant may have failed at it: two tries, then it is the rows' own failure.
-    if (judgement && !judgement->known && judgement->attempts < 2) {
-        int result = judge(runner, cell, label, error, error_size);
+    // In a run of one round another layout's cell may be the first of the variant: the judgement's own worker is asked all the same. It
+    // may fail at it: two tries, then it is the rows' own failure.
+    while (judgement && !judgement->known && judgement->attempts < 2) {
+        int result = judge(runner, judgement->attempts ? cell : judging_cell(runner, cell), label, error, error_size);
         if (result || state->finished)
             return result;
     }
@@ -223,7 +236,6 @@ static int visit(struct runner *runner, size_t cell, size_t round, bool final, c
         result = judge(runner, cell, label, error, error_size);
         if (result || state->finished)
             return result;
-        runner->done += state->plan->estimate.quality_seconds;
     }
     json_t *command = visit_command(runner, cell, round, final);
     result = runner_ask(runner, state->worker, command, limit_seconds(runner, cell), label, &reply, &status, reason, sizeof reason);

@@ -13,6 +13,7 @@
 #include "bench/model/corpus.h"
 #include "bench/model/engine.h"
 #include "bench/model/shape.h"
+#include "bench/quality/quality.h"
 #include "bench/workloads/workloads.h"
 #include "harness/roof.h"
 #include "harness/stats.h"
@@ -122,7 +123,7 @@ static void inspect_here(const struct inference_plan *plan, struct inspection *f
         found->result = corpus_heldout(&model, plan->text, TOKENS_MIN, &ids, &count, &found->model.text_hash, found->error,
                                        sizeof found->error);
         free(ids);
-        size_t window = model.config.context < QUALITY_WINDOW ? (size_t)model.config.context : QUALITY_WINDOW;
+        size_t window = (size_t)quality_window(&model.config);
         if (!found->result && count < window) {
             found->result = -EINVAL;
             snprintf(found->error, sizeof found->error, "%s: %zu tokens are too short a text to measure quality on; it needs %zu",
@@ -260,8 +261,16 @@ static enum cell_status legal(void *state, const struct cell *cell, char *reason
     return CELL_OK;
 }
 
-// Rates that a core of today reaches or beats, for estimates only: memory at 10 GB/s, arithmetic at 50 GFLOP/s, a weight compressed in
-// 60 ns, one drawn at random in 15 ns.
+// Rates that a core of today reaches or beats, for estimates only. Memory at 10 GB/s; a weight packed in 20 ns, or drawn at random in 15.
+// Arithmetic of many tokens at once by what the CPU has; of few, unpacking the weights takes its share: a quarter of it remains for one.
+static double core_flops(const struct inference_cell *read, double tokens) {
+    static const double f32[ISA_COUNT] = {[ISA_SCALAR] = 2e9, [ISA_AVX2] = 40e9, [ISA_AVX512] = 90e9, [ISA_AVX512VNNI] = 90e9,
+                                          [ISA_AVX512BF16] = 90e9, [ISA_AMX] = 90e9};
+    static const double q8[ISA_COUNT] = {[ISA_SCALAR] = 2e9, [ISA_AVX2] = 60e9, [ISA_AVX512] = 90e9, [ISA_AVX512VNNI] = 150e9,
+                                         [ISA_AVX512BF16] = 150e9, [ISA_AMX] = 250e9};
+    return (read->activation == ACTIVATION_F32 ? f32 : q8)[read->isa] * tokens / (tokens + 3);
+}
+
 static void estimate(void *state, const struct cell *cell, struct estimate *result) {
     const struct inference_plan *plan = state;
     const struct known_model *model = find_model(plan, cell->value[AXIS_MODEL]);
@@ -276,15 +285,17 @@ static void estimate(void *state, const struct cell *cell, struct estimate *resu
     engine_estimate(&model->config, &read.recipe, &read.kv, &read.layout, read.batch, (int)lround(read.prompt_mean), read.gen, &engine);
     double computed = 1 - read.prefix / read.prompt_mean * (1 - (double)read.layout.data / read.batch);
     double cores = fmin(plan->limits->cores, layout_ranks(&read.layout) * read.layout.threads);
-    double step = fmax(engine.bytes_per_token * read.batch / (10e9 * cores), engine.flops_per_token * read.batch / (50e9 * cores));
+    double local = (double)read.batch / read.layout.data;
+    double step = fmax(engine.bytes_per_token * read.batch / (10e9 * cores),
+                       engine.flops_per_token * read.batch / (core_flops(&read, local) * cores));
     double weights = (double)model->config.layers * (4.0 * model->config.d_model * model->config.d_model +
                                                      3.0 * model->config.d_model * model->config.ffn) +
                      (double)model->config.vocab * model->config.d_model;
-    result->sample_seconds = engine.prefill_flops * computed / (50e9 * cores) + step * (read.gen - 1);
+    result->sample_seconds = engine.prefill_flops * computed / (core_flops(&read, local * read.prompt_mean) * cores) + step * (read.gen - 1);
     // 4 FLOP a weight and token for two passes, as much for the hessians
     double calibration = recipe_is_calibrated(&read.recipe) ? weights * 8 * plan->calibration_tokens / (50e9 * cores) : 0;
-    result->prepare_seconds = weights * 60e-9 + calibration + (has_suffix(cell->value[AXIS_MODEL], ".ini") ? weights * 15e-9 : 0);
-    result->quality_seconds = model->has_quality ? (double)plan->quality_tokens * engine.flops_per_token / (50e9 * cores) : 0;
+    result->prepare_seconds = weights * 20e-9 + calibration + (has_suffix(cell->value[AXIS_MODEL], ".ini") ? weights * 15e-9 : 0);
+    result->quality_seconds = model->has_quality ? (double)plan->quality_tokens * engine.flops_per_token / (core_flops(&read, QUALITY_WINDOW) * cores) : 0;
     if (has_suffix(cell->value[AXIS_MODEL], ".ini")) // random weights are nowhere but in each rank's memory
         result->bytes += (uint64_t)layout_ranks(&read.layout) * 4 * model_parameter_count(&model->config);
     result->variant_bytes = (uint64_t)engine.weight_bytes;

@@ -66,7 +66,7 @@ static const struct setting null_settings[] = {
     {"sample_ms", SETTING_REAL, "0.2", 0, 1000, NULL, false, false, "length of a sample"},
 };
 static const char *const null_columns[] = {"cell", "status", "reason", "does",   "variant", "size",  "layout",
-                                           "rate", "score",  "samples", "warmup", "stop",    "rounds", "cores"};
+                                           "rate", "score",  "samples", "warmup", "stop",    "rounds", "cores", "quality_layout"};
 
 static int null_plan_open(const struct settings *settings, const struct machine_limits *limits, void **plan, char *error,
                           size_t error_size) {
@@ -92,7 +92,9 @@ static enum cell_status null_legal(void *plan, const struct cell *cell, char *re
 }
 static void null_estimate(void *plan, const struct cell *cell, struct estimate *estimate) {
     (void)plan;
-    *estimate = (struct estimate){.sample_seconds = 0.001, .bytes = (uint64_t)atof(cell->value[NULL_SIZE]) * 1000};
+    *estimate = (struct estimate){.sample_seconds = 0.001,
+                                  .quality_seconds = strcmp(cell->value[NULL_LAYOUT], "t2") ? 0.02 : 0.01,
+                                  .bytes = (uint64_t)atof(cell->value[NULL_SIZE]) * 1000};
 }
 static void null_describe(void *plan, const struct cell *cell, struct record *row) {
     (void)plan;

@@ -122,6 +122,23 @@ static void test_layouts_must_fit(void **state) {
     topology_free(topology);
 }
 
+// Once for all cells that share it, in the layout that is quickest at it.
+static void test_quality_is_counted_once(void **state) {
+    (void)state;
+    static const char *const texts[] = {"variant = red, green\nlayout = t1, t2\n", "variant = red, green\nlayout = t2, t1\n"};
+    for (int i = 0; i < 2; i++) {
+        struct spec spec;
+        struct plan plan;
+        double cells = 0;
+        make(&spec, &plan, texts[i]);
+        for (size_t cell = 0; cell < plan.count; cell++)
+            cells += plan_cell_seconds(&plan.cells[cell]);
+        assert_int_equal(plan.runnable, 4);
+        assert_true(fabs(plan.seconds - cells - 2 * 0.01) < 1e-9);
+        drop(&spec, &plan);
+    }
+}
+
 static void test_ten_thousand(void **state) {
     (void)state;
     struct spec spec;
@@ -161,7 +178,7 @@ static void test_json(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_product_and_union), cmocka_unit_test(test_names), cmocka_unit_test(test_reasons),
-        cmocka_unit_test(test_layouts_must_fit),  cmocka_unit_test(test_ten_thousand), cmocka_unit_test(test_json),
+        cmocka_unit_test(test_layouts_must_fit),  cmocka_unit_test(test_quality_is_counted_once), cmocka_unit_test(test_ten_thousand), cmocka_unit_test(test_json),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -23,7 +23,8 @@
 #include "harness/worker.h"
 #include "tests/unit/null_workload.h"
 
-#define QUICK "rounds = 2\nmin_samples = 2\nmax_samples = 6\nmax_time = 3ms\nwarmup_time = 1ms\nroof_time = 0\ncounters = none\n"
+#define QUICK "rounds = 2\n" SHORT
+#define SHORT "min_samples = 2\nmax_samples = 6\nmax_time = 3ms\nwarmup_time = 1ms\nroof_time = 0\ncounters = none\n"
 
 static char error[1200], folder[64], program[4096];
 static volatile sig_atomic_t interrupted;
@@ -133,6 +134,31 @@ static void test_everything_is_recorded(void **state) {
     assert_int_equal(go(&run, true), 0);
     expect_whole(&run);
     end(&run);
+}
+
+// One round, in which batches of either layout come first: quality is had from the layout with more threads all the same, and from the
+// other where that cannot give it.
+static void test_quality_comes_from_most_threads(void **state) {
+    (void)state;
+    for (int seed = 1; seed <= 3; seed++) {
+        struct run run;
+        char name[20], text[300];
+        snprintf(name, sizeof name, "judges%d", seed);
+        snprintf(text, sizeof text, "rounds = 1\n" SHORT "seed = %d\nvariant = red, green, blue\nsize = 1, 2\nlayout = t1, t2\n", seed);
+        begin(&run, name, text);
+        if (go(&run, false))
+            fail_msg("%s", error);
+        expect_whole(&run);
+        struct csv_table cells;
+        read_table(&run, "cells.csv", &cells);
+        for (size_t i = 0; i < cells.rows; i++) {
+            const bool blue = !strcmp(csv_table_field(&cells, i, csv_table_column(&cells, "variant")), "blue"); // which is never threaded
+            if (!strcmp(csv_table_field(&cells, i, 1), "ok"))
+                assert_string_equal(csv_table_field(&cells, i, csv_table_column(&cells, "quality_layout")), blue ? "t1" : "t2");
+        }
+        csv_table_free(&cells);
+        end(&run);
+    }
 }
 
 static void test_each_costs_its_own_row(void **state) {
@@ -380,6 +406,7 @@ int main(int argc, char **argv) {
     signal(SIGPIPE, SIG_IGN);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_launcher_words),          cmocka_unit_test(test_everything_is_recorded),
+        cmocka_unit_test(test_quality_comes_from_most_threads),
         cmocka_unit_test(test_each_costs_its_own_row),  cmocka_unit_test(test_interrupted_and_resumed),
         cmocka_unit_test(test_wide_interval),
         cmocka_unit_test(test_another_spec_is_refused), cmocka_unit_test(test_full_disk),

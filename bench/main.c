@@ -48,7 +48,7 @@ static bool lower_isa(void) {
     if (!word || !*word)
         return true;
     if (isa_parse(word, &isa)) {
-        fprintf(stderr, "llmsweep: LLMSWEEP_ISA: unknown instruction set '%s' (known: scalar avx2 avx512 avx512vnni avx512bf16 amx)\n", word);
+        fprintf(stderr, "llmsweep: LLMSWEEP_ISA: unknown instruction set '%s' (known: " ISA_WORDS ")\n", word);
         return false;
     }
     isa_ceiling(isa);

@@ -18,7 +18,7 @@
 // Instruction sets: a ladder; each step includes those below it.
 enum isa { ISA_SCALAR, ISA_AVX2, ISA_AVX512, ISA_AVX512VNNI, ISA_AVX512BF16, ISA_AMX, ISA_COUNT };
 
-// "scalar", "avx2", "avx512", "avx512vnni", "avx512bf16", "amx".
+#define ISA_WORDS "scalar avx2 avx512 avx512vnni avx512bf16 amx" // their names, lowest first, for messages
 const char *isa_name(enum isa isa);
 int isa_parse(const char *word, enum isa *isa); // -EINVAL
 // The highest step that this CPU and operating system run (CPUID and XGETBV).

@@ -24,7 +24,7 @@ static const char usage[] =
     "  --prune           time the bitmask store of q8g32, q4g32 and bf16 (or --format) at nine prune ratios beside the dense store, by turns\n"
     "options of all\n"
     "  --filter GLOB     only kernels whose name matches, such as 'linear_q8_q4*'\n"
-    "  --isa STEP        scalar, avx2, avx512, avx512vnni, avx512bf16 or amx: nothing above it (LLMSWEEP_ISA does so, too)\n"
+    "  --isa STEP        the highest of " ISA_WORDS " (LLMSWEEP_ISA does so, too)\n"
     "  --seed N          of the problems (20)\n"
     "options of --bench, and of --prune all but --quick, --full, --csv and --json\n"
     "  --quick, --full   two shapes a kernel (a few minutes; the default), or all shapes of its op (an hour)\n"
@@ -271,7 +271,7 @@ static int take_option(struct kernels_request *request, enum action *action, int
         return 0;
     case ISA:
         if (isa_parse(optarg, &isa) != 0)
-            return 1 + wrong("unknown instruction set (known: scalar avx2 avx512 avx512vnni avx512bf16 amx)", optarg);
+            return 1 + wrong("unknown instruction set (known: " ISA_WORDS ")", optarg);
         isa_limit(isa);
         return 0;
     case SEED:

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "harness/roof.h"
+#include "kernels/kernel.h"
 #include "harness/topology.h"
 
 int command_roof(int argc, char **argv);
@@ -18,7 +19,7 @@ static const char usage[] =
     "usage: llmsweep roof [--threads N] [--working-set MB] [--isa STEP] [--seconds S] [--json]\n"
     "  --threads N       one thread a core; default: all usable cores\n"
     "  --working-set MB  that is read again and again, all threads together (1 MB a thread)\n"
-    "  --isa STEP        the highest of: scalar avx2 avx512 avx512vnni avx512bf16 amx\n"
+    "  --isa STEP        the highest of: " ISA_WORDS "\n"
     "  --seconds S       for each figure (0.2)\n"
     "  --json            as JSON, in bytes/s and operations/s\n"
     "Medians with their 95% intervals. A multiply-add counts as two operations.\n";

@@ -117,7 +117,7 @@ static inline bool activation_quantized(enum activation activation) {
 struct quantized_rows {
     int rows, columns, groups; // columns is a multiple of 32 in each of the groups
     int8_t *codes;             // (rows, columns), 64-byte aligned, row stride = columns
-    float *scales;             // (rows, groups)
+    float *scales;             // (rows, groups); with several groups their significands have 22 bits, see linear_biased() of kernels/linear/linear.h
     int32_t *sums;             // (rows, columns/32)
 };
 
@@ -126,7 +126,7 @@ struct quantized_rows {
 int quantized_rows_create(int rows, int columns, int group, struct quantized_rows *out);
 void quantized_rows_free(struct quantized_rows *rows);
 
-// Quantizes rows [begin, end) of x, each group: scale = max|x|/127, code = round to nearest even of x·(127/max). A group that holds a NaN or
+// Quantizes rows [begin, end) of x, each group: scale = max|x|/127 (rounded to what quantized_rows holds), code = round to nearest even of x·(127/max). A group that holds a NaN or
 // an infinity gets the scale NaN, so that it cannot go unnoticed.
 struct quantize_rows_call {
     const float *x; // (rows, columns), row stride x_stride, in floats

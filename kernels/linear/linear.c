@@ -7,13 +7,13 @@ static size_t few_bytes(int k) {
     return 2 * LINEAR_PASS * PACKED_PANEL_ROWS * sizeof(float)            // totals
            + LINEAR_PASS * sizeof(float) * columns                        // x
            + LINEAR_PASS * sizeof(int32_t) * (columns / TILE_COLUMNS + 1) // sums
-           + LINEAR_PASS * sizeof(float) * (columns / TILE_COLUMNS)       // scales
+           + 2 * LINEAR_PASS * sizeof(float) * (columns / TILE_COLUMNS)   // scales
            + 64;
 }
 
 static size_t many_bytes(int k, int m) {
     const size_t q8 = (size_t)linear_minimum(m, Q8_MANY_PASS), f32 = (size_t)linear_minimum(m, F32_MANY_PASS);
-    const size_t columns = (size_t)k, q8_bytes = q8 * (columns + columns / TILE_COLUMNS * (sizeof(int32_t) + sizeof(float)));
+    const size_t columns = (size_t)k, q8_bytes = q8 * (columns + columns / TILE_COLUMNS * (sizeof(int32_t) + 2 * sizeof(float)));
     const size_t x_bytes = f32 * columns * sizeof(float);
     return 64 + LINEAR_PART + q8 * LINEAR_BAND * PACKED_PANEL_ROWS * sizeof(float) +
            (q8_bytes > x_bytes ? q8_bytes : x_bytes);

@@ -22,7 +22,7 @@ enum { LINEAR_PASS = 96 };
 struct linear_scratch {
     float *x;       // LINEAR_PASS·k: the tokens of the pass, interleaved block by block
     int32_t *sums;  // LINEAR_PASS·k/32
-    float *scales;  // LINEAR_PASS·k/32: the tokens', where each group has its own
+    float *scales;  // 2·LINEAR_PASS·k/32: linear_biased() of the tokens, where each group has its own
     float *totals;  // LINEAR_PASS·16, twice: sums that do not fit in registers
 };
 
@@ -50,7 +50,7 @@ struct many_scratch {
     int8_t *x_codes;  // (tokens, k), or
     float *x;         // (tokens, k)
     int32_t *sums;    // behind x_codes: (tokens, k/32)
-    float *scales;    // and (tokens, k/32)
+    float *scales;    // and (tokens, k/32, 2)
 };
 
 static inline struct many_scratch many_scratch(const struct linear_call *call, int tokens) {
@@ -71,6 +71,22 @@ static inline struct many_scratch many_scratch(const struct linear_call *call, i
 // Whether each group of the activations' columns has a scale of its own, or a token one in all.
 static inline bool linear_grouped(const struct linear_call *call) {
     return call->x_codes->groups > 1;
+}
+
+// Where groups have scales of their own, their integer sums begin with the bits of SUM_BIAS, so that they end as those of the float
+// SUM_BIAS + sum: one multiply-add, × scale − SUM_BIAS·scale, then takes the place of a conversion and a product. Its result is the
+// same: sums are below 2²² in magnitude, and SUM_BIAS·scale is exact, as scales have 22 significant bits.
+#define SUM_BIAS 0x1.8p23f
+enum { SUM_BIAS_BITS = 0x4b400000 };
+
+// The scales of group `group` of tokens [first, first + width), and behind these what is to be added. Zeros beyond the last token.
+static inline void linear_biased(const struct linear_call *call, int first, int width, int group, float *scales) {
+    const struct quantized_rows *x = call->x_codes;
+    for (int i = 0; i < width; i++) {
+        const float scale = first + i < call->m ? x->scales[(size_t)(first + i) * (size_t)x->groups + (size_t)group] : 0;
+        scales[i] = scale;
+        scales[width + i] = -SUM_BIAS * scale;
+    }
 }
 
 static inline int linear_minimum(int a, int b) {

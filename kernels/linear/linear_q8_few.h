@@ -7,9 +7,12 @@
 #define FEW_PARTS(width) (STORE == STORE_BITMASK && DOT_PARTS(width) > 2 ? 2 : DOT_PARTS(width))
 
 // What integer sums start at, since codes are stored unsigned: −zero·Σx of the group. `starts` holds Σx, or the product
-// where all rows have the same zero code.
-static inline __attribute__((always_inline)) void few_start(int width, bool asymmetric, const struct linear_block *block,
-                                                            int group, vint sums[][VECTORS][DOT_PARTS_LIMIT]) {
+// where all rows have the same zero code (and then what linear_biased() wants).
+static inline __attribute__((always_inline)) void few_start(int width, bool asymmetric, bool grouped,
+                                                            const struct linear_block *block, int group,
+                                                            vint sums[][VECTORS][DOT_PARTS_LIMIT]) {
+    static const int32_t bias = SUM_BIAS_BITS;
+    const vint from = grouped ? vint_broadcast(&bias) : vint_zero();
     const int32_t *starts = block->sums + (size_t)group * (size_t)width;
 #pragma GCC unroll 8
     for (int i = 0; i < width; i++) {
@@ -31,7 +34,7 @@ static inline __attribute__((always_inline)) void few_start(int width, bool asym
 #pragma GCC unroll 8
         for (int i = 0; i < width; i++)
             sums[i][v][0] =
-                narrow ? vint_correct(vint_zero(), negated, sums[i][v][0]) : vint_mul(negated, sums[i][v][0]);
+                narrow ? vint_correct(from, negated, sums[i][v][0]) : vint_add(from, vint_mul(negated, sums[i][v][0]));
     }
 }
 
@@ -81,7 +84,7 @@ static inline __attribute__((always_inline)) void few_panel(int width, bool asym
             source_group(&source, block, group);
             absent_begin(&source, STORE, BITS, &absent);
         }
-        few_start(width, asymmetric, block, group, sums);
+        few_start(width, asymmetric, grouped, block, group, sums);
         for (int t = 0; t < tiles; t++, x += TILE_CHUNKS * width)
             few_tile(width, &source, &absent, x, sums);
         prefetch(scales);
@@ -93,9 +96,9 @@ static inline __attribute__((always_inline)) void few_panel(int width, bool asym
                 vint sum = sums[i][v][0];
                 for (int part = 1; part < FEW_PARTS(width); part++)
                     sum = vint_add(sum, sums[i][v][part]);
-                vfloat value = vint_float(sum);
-                if (grouped)
-                    value = vfloat_mul(value, vfloat_broadcast(block->scales + group * width + i));
+                const float *x_scale = block->scales + 2 * group * width + i;
+                const vfloat value = grouped ? vfloat_fma(vfloat_of(sum), vfloat_broadcast(x_scale), vfloat_broadcast(x_scale + width))
+                                             : vint_float(sum);
                 total[i][v] = vfloat_fma(value, scale, total[i][v]);
             }
         }
@@ -131,23 +134,16 @@ enum { FEW_PARTS = (Q8_FEW_TOKENS(BITS) + Q8_DIRECT - 1) / Q8_DIRECT };
 static void few_prepare_starts(const struct linear_call *call, int first, int width, int32_t *starts) {
     const struct packed_matrix *weights = call->weights;
     const int32_t factor = weights->format.asymmetric ? 1 : Q8_CENTRE(BITS) - symmetric_zero(BITS);
+    const int32_t bias = linear_grouped(call) && !weights->format.asymmetric ? SUM_BIAS_BITS : 0;
     for (int i = 0; i < width; i++) {
         const int32_t *sums = call->x_codes->sums + (size_t)(first + i) * (size_t)weights->tiles;
         for (int group = 0; group < weights->groups; group++) {
             int32_t sum = 0;
             for (int t = 0; first + i < call->m && t < weights->tiles_per_group; t++)
                 sum += *sums++;
-            starts[group * width + i] = factor * sum;
+            starts[group * width + i] = factor * sum + bias;
         }
     }
-}
-
-// (groups, width): the tokens' scales from `first` on, where each group has its own.
-static void few_prepare_scales(const struct linear_call *call, int first, int width, float *scales) {
-    const int groups = call->x_codes->groups;
-    for (int i = 0; i < width; i++)
-        for (int group = 0; group < groups; group++)
-            scales[group * width + i] = first + i < call->m ? call->x_codes->scales[(first + i) * groups + group] : 0;
 }
 
 // Cuts the call's tokens into blocks of at most Q8_DIRECT, and lays them out.
@@ -171,11 +167,11 @@ static int few_prepare(const struct linear_call *call, struct linear_block block
         if (width > 1)
             interleave(x, codes, (size_t)words, tokens, width, words);
         few_prepare_starts(call, first, width, starts);
-        if (linear_grouped(call))
-            few_prepare_scales(call, first, width, scales);
+        for (int group = 0; group < call->weights->groups && linear_grouped(call); group++)
+            linear_biased(call, first, width, group, scales + 2 * group * width);
         x += (size_t)width * (size_t)words;
         starts += width * call->weights->groups;
-        scales += width * call->weights->groups;
+        scales += 2 * width * call->weights->groups;
     }
     return count;
 }

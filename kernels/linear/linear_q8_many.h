@@ -38,7 +38,7 @@ static bool many_zeros(const struct packed_matrix *weights) {
 }
 
 // Codes to (parts, blocks, units of the part, height, unit), as they are read; sums of the groups to (groups, height) of
-// each block, times −zero where that is the same in all rows; and the groups' scales, where each has its own.
+// each block, times −zero where that is the same in all rows; and linear_biased(), where groups have scales of their own.
 static void many_pack(const struct many_pass *pass) {
     const struct packed_matrix *weights = pass->call->weights;
 #if MATRIX_TILES
@@ -47,6 +47,7 @@ static void many_pack(const struct many_pass *pass) {
     const struct quantized_rows *x = pass->call->x_codes;
     const int zero = many_moved(weights) ? 1 << BITS : symmetric_zero(BITS);
     const int factor = many_zeros(weights) ? 1 : Q8_CENTRE(BITS) - zero;
+    const int bias = linear_grouped(pass->call) && !many_zeros(weights) ? SUM_BIAS_BITS : 0;
     const int unit = many_unit(weights), together = unit / TILE_COLUMNS;
     for (int block = 0; block < pass->blocks; block++) {
         const int first = many_token(pass, block), height = many_height(pass, block);
@@ -70,12 +71,12 @@ static void many_pack(const struct many_pass *pass) {
                 int32_t sum = 0;
                 for (int tile = 0; tile < weights->tiles_per_group; tile++)
                     sum += *sums++;
-                *corrections = factor * sum;
+                *corrections = factor * sum + bias;
             }
-            float *scales = pass->scratch.scales + first * weights->groups + i;
-            for (int group = 0; group < x->groups && linear_grouped(pass->call); group++, scales += height)
-                *scales = x->scales[token * (size_t)x->groups + (size_t)group];
         }
+        for (int group = 0; group < x->groups && linear_grouped(pass->call); group++)
+            linear_biased(pass->call, pass->first + first, height, group,
+                          pass->scratch.scales + 2 * (first * weights->groups + group * height));
     }
 }
 
@@ -167,7 +168,7 @@ static void many_multiply(const struct many_pass *pass, const struct many_band *
         const int groups = first * weights->groups + group * height;
         Q8_SUFFIX(linear_q8_tile)
         (&band->part.strip[strip], height, x, pass->scratch.sums + groups,
-         linear_grouped(pass->call) ? pass->scratch.scales + groups : NULL, many_totals(pass, band, block, strip),
+         linear_grouped(pass->call) ? pass->scratch.scales + 2 * groups : NULL, many_totals(pass, band, block, strip),
          soon < band->next_bytes[panel] ? band->next[panel] + soon : (const uint8_t *)x);
     }
 }

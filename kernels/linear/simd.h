@@ -24,7 +24,7 @@ struct linear_block {
     int width;           // tokens that x was interleaved for: `tokens` rounded up to a width that is compiled
     const void *x;       // f32: (k, width) floats; q8: (k/4, width) of four codes
     const int32_t *sums; // q8: (k/32, width)
-    const float *scales; // q8: (tokens), or (groups, width) where each group has its own
+    const float *scales; // q8: (tokens), or where each group has its own (groups, 2, width), see linear_biased()
     float *y;            // (tokens, rows), row stride y_stride
     size_t y_stride;
     int tokens, rows;

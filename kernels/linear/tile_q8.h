@@ -30,8 +30,8 @@ struct q8_strip {
 
 // Fetches what lies at `soon` for later use, up to Q8_SOON bytes for each of the part's tiles.
 enum { Q8_SOON = 256 };
-// totals (height, rows) += strip × x (groups·tiles, height, 32) + corrections (groups, height), a group's times x_scales (groups, height)
-// where that is not NULL (nor the kind Q8_ONE_GROUP). In the 8-bit kernel of each instruction set.
+// totals (height, rows) += strip × x (groups·tiles, height, 32) + corrections (groups, height), a group's times x_scales (groups, 2, height),
+// see linear_biased(), where that is not NULL (it is with Q8_ONE_GROUP). In the 8-bit kernel of each instruction set.
 // Of matrix tiles, x is (columns / unit, height, unit).
 typedef void q8_tile_function(const struct q8_strip *strip, int height, const int8_t *x, const int32_t *corrections,
                               const float *x_scales, float *totals, const uint8_t *soon);

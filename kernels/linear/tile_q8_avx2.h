@@ -7,7 +7,9 @@
 
 static inline __attribute__((always_inline)) void tile_begin(int height, const struct q8_strip *part,
                                                              const int32_t *corrections, const int32_t *zeros,
-                                                             const float *totals, vint sum[][VECTORS]) {
+                                                             bool grouped, const float *totals, vint sum[][VECTORS]) {
+    static const int32_t bias = SUM_BIAS_BITS;
+    const vint from = grouped ? vint_broadcast(&bias) : vint_zero();
 #pragma GCC unroll 6
     for (int i = 0; i < height; i++) {
 #pragma GCC unroll 2
@@ -15,7 +17,7 @@ static inline __attribute__((always_inline)) void tile_begin(int height, const s
             if (part->kind == Q8_GROUPS)
                 sum[i][v] = vint_broadcast(corrections + i);
             else if (part->kind == Q8_ZEROS)
-                sum[i][v] = vint_correct(vint_zero(), vint_load((const uint8_t *)(zeros + LANES * v)),
+                sum[i][v] = vint_correct(from, vint_load((const uint8_t *)(zeros + LANES * v)),
                                          vint_broadcast(corrections + i));
             else
                 sum[i][v] = vint_load((const uint8_t *)(totals + LANES * (VECTORS * i + v)));
@@ -34,9 +36,9 @@ static inline __attribute__((always_inline)) void tile_end(int height, const str
             if (part->kind == Q8_ONE_GROUP)
                 vint_store((int32_t *)(void *)total, sum[i][v]);
             else {
-                vfloat value = vint_float(sum[i][v]);
-                if (x_scales != NULL)
-                    value = vfloat_mul(value, vfloat_broadcast(x_scales + i));
+                const vfloat value = x_scales != NULL ? vfloat_fma(vfloat_of(sum[i][v]), vfloat_broadcast(x_scales + i),
+                                                                   vfloat_broadcast(x_scales + height + i))
+                                                      : vint_float(sum[i][v]);
                 vfloat_store(total, vfloat_fma(value, scale, vfloat_load(total)), LANES);
             }
         }
@@ -89,7 +91,8 @@ static inline __attribute__((always_inline)) void tile_body(int height, int chun
     const uint8_t *weights = part->weights[0];
     for (int group = 0; group < part->groups; group++) {
         vint sum[6][VECTORS];
-        tile_begin(height, part, corrections + group * height, part->zeros + group * PACKED_PANEL_ROWS, totals, sum);
+        tile_begin(height, part, corrections + group * height, part->zeros + group * PACKED_PANEL_ROWS, x_scales != NULL, totals,
+                   sum);
         for (int tile = 0; tile < part->tiles; tile++, weights += part->stride, x += TILE_COLUMNS * height) {
             if (chunks == 0)
                 tile_wide(height, weights, x, sum);
@@ -98,7 +101,7 @@ static inline __attribute__((always_inline)) void tile_body(int height, int chun
                 for (int first = 0; first < TILE_CHUNKS; first += chunks)
                     tile_narrow(height, first, chunks, weights, x, sum);
         }
-        tile_end(height, part, part->scales + group * PACKED_PANEL_ROWS, x_scales == NULL ? NULL : x_scales + group * height, totals,
+        tile_end(height, part, part->scales + group * PACKED_PANEL_ROWS, x_scales == NULL ? NULL : x_scales + 2 * group * height, totals,
                  sum);
     }
 }

@@ -22,6 +22,7 @@ struct tile_arguments {
     uint64_t groups, tiles, kind;
     const uint8_t *soon;
     const float *x_scales;
+    uint64_t bias; // what the sums of a group begin with, beside the rows' zeros
 };
 
 // rdi = arguments, rax and r8 = the panels' tiles, r9 = their stride, rdx = x, rcx = corrections, r12 = zeros, rsi =
@@ -46,8 +47,11 @@ struct tile_arguments {
     ".macro q8_store from, at\n"                                                                                       \
     "    vmovdqu64 %%zmm\\from, \\at(%%r10)\n"                                                                         \
     ".endm\n"                                                                                                          \
-    ".macro q8_correct sum, weights, token\n"                                                                          \
-    "    vpxord %%zmm\\sum, %%zmm\\sum, %%zmm\\sum\n"                                                                  \
+    ".macro q8_bias to\n"                                                                                              \
+    "    vpbroadcastd 104(%%rdi), %%zmm\\to\n"                                                                         \
+    ".endm\n"                                                                                                          \
+    ".macro q8_correct sum, weights, token, from\n"                                                                    \
+    "    vmovdqa64 %%zmm\\from, %%zmm\\sum\n"                                                                          \
     "    vpdpwssd %%zmm\\token, %%zmm\\weights, %%zmm\\sum\n"                                                          \
     ".endm\n"                                                                                                          \
     ".macro q8_token to, at\n"                                                                                         \
@@ -59,8 +63,11 @@ struct tile_arguments {
     ".macro q8_convert sum\n"                                                                                          \
     "    vcvtdq2ps %%zmm\\sum, %%zmm\\sum\n"                                                                           \
     ".endm\n"                                                                                                          \
-    ".macro q8_scale_token i, sum\n"                                                                                   \
-    "    vmulps 4*\\i(%%r15)%{1to16%}, %%zmm\\sum, %%zmm\\sum\n"                                                         \
+    ".macro q8_token_scale to, at\n"                                                                                   \
+    "    vbroadcastss \\at(%%r15), %%zmm\\to\n"                                                                        \
+    ".endm\n"                                                                                                          \
+    ".macro q8_scale_token sum, scale, less\n"                                                                         \
+    "    vfmadd213ps %%zmm\\less, %%zmm\\scale, %%zmm\\sum\n"                                                          \
     ".endm\n"                                                                                                          \
     ".macro q8_scale_kept sum, scale, total\n"                                                                         \
     "    vfmadd231ps %%zmm\\sum, %%zmm\\scale, %%zmm\\total\n"                                                         \
@@ -74,10 +81,15 @@ struct tile_arguments {
     "    .set q8_i, 0\n"                                                                                               \
     "    .rept \\height\n"                                                                                             \
     "    .set q8_n, q8_i * \\panels\n"                                                                                 \
-    "    .rept \\panels\n"                                                                                             \
-    "    q8_convert %%(q8_n)\n"                                                                                        \
     "    .if \\grouped\n"                                                                                              \
-    "    q8_scale_token %%(q8_i), %%(q8_n)\n"                                                                          \
+    "    q8_token_scale %%(q8_tokens), %%(4 * q8_i)\n"                                                                 \
+    "    q8_token_scale %%(q8_tokens + 1), %%(4 * (\\height + q8_i))\n"                                                \
+    "    .endif\n"                                                                                                     \
+    "    .rept \\panels\n"                                                                                             \
+    "    .if \\grouped\n"                                                                                              \
+    "    q8_scale_token %%(q8_n), %%(q8_tokens), %%(q8_tokens + 1)\n"                                                  \
+    "    .else\n"                                                                                                      \
+    "    q8_convert %%(q8_n)\n"                                                                                        \
     "    .endif\n"                                                                                                     \
     "    .set q8_n, q8_n + 1\n"                                                                                        \
     "    .endr\n"                                                                                                      \
@@ -132,7 +144,8 @@ struct tile_arguments {
     "    .set q8_i, q8_i + 1\n"                                                                                        \
     "    .endr\n"                                                                                                      \
     "    jmp 4f\n"                                                                                                     \
-    "2:  .set q8_p, 0\n"                                                                                               \
+    "2:  q8_bias %%(q8_tokens + 1)\n"                                                                                  \
+    "    .set q8_p, 0\n"                                                                                               \
     "    .rept \\panels\n"                                                                                             \
     "    q8_load %%(q8_weights + q8_p), %%(64 * q8_p), r12\n"                                                          \
     "    .set q8_p, q8_p + 1\n"                                                                                        \
@@ -140,7 +153,7 @@ struct tile_arguments {
     "    .set q8_n, 0\n"                                                                                               \
     "    .rept q8_sums\n"                                                                                              \
     "    q8_sum_fill %%(q8_n / \\panels), %%(q8_tokens)\n"                                                             \
-    "    q8_correct %%(q8_n), %%(q8_weights + q8_n %% \\panels), %%(q8_tokens)\n"                                      \
+    "    q8_correct %%(q8_n), %%(q8_weights + q8_n %% \\panels), %%(q8_tokens), %%(q8_tokens + 1)\n"                   \
     "    .set q8_n, q8_n + 1\n"                                                                                        \
     "    .endr\n"                                                                                                      \
     "    jmp 4f\n"                                                                                                     \
@@ -199,7 +212,7 @@ struct tile_arguments {
     "    .endr\n"                                                                                                      \
     "    jmp 7f\n"                                                                                                     \
     "8:  q8_end \\height, \\panels, 1\n"                                                                               \
-    "    add $(4 * \\height), %%r15\n"                                                                                 \
+    "    add $(8 * \\height), %%r15\n"                                                                                 \
     "    jmp 9b\n"                                                                                                     \
     "6:  .set q8_n, 0\n"                                                                                               \
     "    .rept q8_sums\n"                                                                                              \
@@ -240,7 +253,8 @@ void linear_q8_tile_avx512vnni(const struct q8_strip *strip, int height, const i
                                              .tiles = (uint64_t)strip->tiles,
                                              .kind = strip->kind,
                                              .soon = soon,
-                                             .x_scales = x_scales};
+                                             .x_scales = x_scales,
+                                             .bias = x_scales != NULL ? SUM_BIAS_BITS : 0};
     switch (16 * strip->panels + height) {
         TILE_CASES(6) TILE_CASES(7) TILE_CASES(8) TILE_CASES(9) TILE_CASES(10) TILE_CASES(11)
     }

@@ -16,6 +16,7 @@ struct quantize_group {
     int32_t *sums;
     float *scale;
     int columns;
+    bool one_of_many; // its scale is rounded to 22 bits
 };
 
 static inline struct quantize_group quantize_group_at(const struct quantize_rows_call *call, int row, int group) {
@@ -26,7 +27,8 @@ static inline struct quantize_group quantize_group_at(const struct quantize_rows
                                    .codes = out->codes + first,
                                    .sums = out->sums + first / TILE_COLUMNS,
                                    .scale = out->scales + (size_t)row * (size_t)out->groups + group,
-                                   .columns = columns};
+                                   .columns = columns,
+                                   .one_of_many = out->groups > 1};
 }
 
 // What a group's codes are multiplied with, from the bits of its largest magnitude. False where there is nothing to round: its
@@ -37,6 +39,8 @@ static inline bool quantize_prepare(const struct quantize_group *group, uint32_t
     const bool finite = largest_bits < 0x7f800000;
     const bool vanishing = largest < 0x1p-100f; // 127/largest would overflow soon below
     *group->scale = !finite ? bits_float(0x7fc00000) : vanishing ? 0.0f : largest / 127.0f;
+    if (group->one_of_many && finite)
+        *group->scale = bits_float((float_bits(*group->scale) + 2) & ~UINT32_C(3));
     if (finite && !vanishing) {
         *factor = 127.0f / largest;
         return true;

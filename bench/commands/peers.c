@@ -24,6 +24,7 @@ static const char usage[] =
     "  --threads LIST       (1,2, as far as there are cores)\n"
     "  --pairs N            ours, theirs, theirs, ours, … (6, the fewest that give a 95% interval)\n"
     "  --layers N           of the model, whose other dimensions are TinyLlama's: d 2048, ffn 5632 (6)\n"
+    "  --act W              activations of ours, q8g or q8: codes of 8 bits with a scale for each group, as theirs, or a scale a token (q8g)\n"
     "  --prompt N --gen N   tokens of a prefill; tokens of a decode from an empty cache (512, 64)\n"
     "  --no-libraries       leave out OpenBLAS and oneDNN\n"
     "  --no-models          leave out llama-bench\n"
@@ -85,8 +86,8 @@ static void print_result(const struct peers_request *request, const char *format
         if (request->json) {
             json_array_append_new(
                 request->json,
-                json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:f, s:f, s:f, s:f, s:f, s:i, s:f, s:f, s:f, s:f, s:f}", "kind", "model", "phase",
-                          phases[phase], "ours", format, "theirs", type, "build", result->build, "threads", threads, "ours_tps",
+                json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:f, s:f, s:f, s:f, s:f, s:i, s:f, s:f, s:f, s:f, s:f}", "kind", "model", "phase",
+                          phases[phase], "ours", format, "act", activation_name(request->activation), "theirs", type, "build", result->build, "threads", threads, "ours_tps",
                           ours->estimate, "theirs_tps", theirs->estimate, "ratio", ratio->estimate, "ratio_lo", ratio->lo, "ratio_hi",
                           ratio->hi, "pairs", (int)result->pairs, "gbs", gbs, "gops", gops, "bandwidth_gbs",
                           result->phase[phase].bandwidth / 1e9, "int8_gops", result->phase[phase].peak / 1e9, "ours_roof_fraction",
@@ -106,15 +107,16 @@ static int compare_models(const struct peers_request *request) {
     struct model_config config = {.name = "peers", .vocab = 2048, .d_model = 2048, .layers = request->layers, .heads = 32, .kv_heads = 4,
                                   .head_dim = 64, .ffn = 5632, .context = 4096, .rope_theta = 10000, .norm_eps = 1e-5f,
                                   .rope_style = ROPE_INTERLEAVED};
-    const struct peers_options options = {.prompt = request->prompt, .gen = request->gen, .pairs = request->pairs, .limit = 300};
+    const struct peers_options options = {.prompt = request->prompt, .gen = request->gen, .pairs = request->pairs, .limit = 300,
+                                          .activation = request->activation};
     const struct peer peer = {request->llama_bench, request->llama_quantize};
     struct peers *peers;
     char error[600] = "";
     if (peers_open(&peers, &config, &options, error, sizeof error))
         return complain(error);
     if (!request->json)
-        printf("%s, d 2048, ffn 5632, %d layers, %d pairs\n%-7s %-8s %-8s %2s %10s %10s %7s %-13s %7s\n", request->llama_bench, request->layers,
-               request->pairs, "models", "ours", "theirs", "t", "ours t/s", "theirs t/s", "ratio", " 95%", "ours, of the roof");
+        printf("%s, d 2048, ffn 5632, %d layers, %d pairs, activations of ours %s\n%-7s %-8s %-8s %2s %10s %10s %7s %-13s %7s\n", request->llama_bench, request->layers,
+               request->pairs, activation_name(request->activation), "models", "ours", "theirs", "t", "ours t/s", "theirs t/s", "ratio", " 95%", "ours, of the roof");
     int code = 0;
     char *rest = request->against;
     for (char *pair; !code && (pair = strsep(&rest, ",")) != NULL;) {
@@ -165,7 +167,7 @@ static bool read_threads(const char *text, struct peers_request *request) {
     return true;
 }
 
-enum { LLAMA_BENCH = 256, AGAINST, THREADS, PAIRS, LAYERS, PROMPT, GEN, NO_LIBRARIES, NO_MODELS, JSON, HELP };
+enum { LLAMA_BENCH = 256, AGAINST, ACT, THREADS, PAIRS, LAYERS, PROMPT, GEN, NO_LIBRARIES, NO_MODELS, JSON, HELP };
 
 // 0, or the exit code + 1 when the command is over.
 static int take_option(struct peers_request *request, int option) {
@@ -176,6 +178,8 @@ static int take_option(struct peers_request *request, int option) {
     case AGAINST:
         request->against = optarg;
         return 0;
+    case ACT:
+        return !activation_parse(optarg, &request->activation) && activation_quantized(request->activation) ? 0 : 1 + wrong("not q8g or q8:", optarg);
     case THREADS:
         return read_threads(optarg, request) ? 0 : 1 + wrong("not up to 8 thread counts such as 1,2:", optarg);
     case PAIRS:
@@ -234,6 +238,7 @@ static int run(struct peers_request *request) {
 
 int command_peers(int argc, char **argv) {
     static const struct option options[] = {{"llama-bench", required_argument, NULL, LLAMA_BENCH},
+                                            {"act", required_argument, NULL, ACT},
                                             {"against", required_argument, NULL, AGAINST},
                                             {"threads", required_argument, NULL, THREADS},
                                             {"pairs", required_argument, NULL, PAIRS},
@@ -247,7 +252,7 @@ int command_peers(int argc, char **argv) {
                                             {0}};
     char against[] = "q8g32=Q8_0,q8g32=Q8_0_R8,q4g32=Q4_0,q4g32=Q4_0_R8";
     struct peers_request request = {
-        .against = against, .pairs = 6, .layers = 6, .prompt = 512, .gen = 64, .models = true, .libraries = true};
+        .against = against, .pairs = 6, .layers = 6, .prompt = 512, .gen = 64, .activation = ACTIVATION_Q8G, .models = true, .libraries = true};
     char *found = NULL, *quantize = NULL, error[256];
     int code = 0;
     optind = 1;

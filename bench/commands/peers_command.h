@@ -15,6 +15,7 @@ struct peers_request {
     char *against; // "q8g32=Q8_0,q4g32=Q4_0"; is cut up
     int threads[PEERS_THREADS_LIMIT], thread_count;
     int pairs, layers, prompt, gen;
+    enum activation activation; // of our integer formats
     bool models, libraries;
     struct json_t *json; // NULL: tables
 };

@@ -22,6 +22,9 @@ struct peers_options {
     int prompt, gen; // tokens of a prefill; tokens of a decode, from an empty cache
     int pairs;       // 6 for an interval of 95%
     int limit;       // seconds that one run of the peer may take
+    // Of our weights of 8 bits and fewer that have groups. ACTIVATION_Q8G is what llama.cpp does, with groups of 32; with one scale a row
+    // instead of a group it is ACTIVATION_Q8.
+    enum activation activation;
 };
 
 // A model in memory and, once for each of the peer's types that was asked for, on disk.

@@ -79,7 +79,7 @@ static void test_compare(void **state) {
                         "echo '[{\"n_prompt\":32,\"n_gen\":0,\"avg_ts\":100},{\"n_prompt\":0,\"n_gen\":4,\"avg_ts\":10}]'\n");
     const struct model_config config = {.name = "t", .vocab = 256, .d_model = 64, .layers = 1, .heads = 2, .kv_heads = 1, .head_dim = 32,
                                         .ffn = 128, .context = 64, .rope_theta = 10000, .norm_eps = 1e-5f};
-    const struct peers_options options = {.prompt = 32, .gen = 4, .pairs = 6, .limit = 20};
+    const struct peers_options options = {.prompt = 32, .gen = 4, .pairs = 6, .limit = 20, .activation = ACTIVATION_Q8G};
     const struct peer peer = {bench, quantize};
     struct peers *peers;
     struct peer_result result;

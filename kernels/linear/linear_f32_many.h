@@ -3,7 +3,8 @@
 // tile_f32_*.h.
 #include "kernels/linear/tile_f32.h"
 
-enum { MANY_PASS = F32_MANY_PASS, MANY_TILES = F32_TILES, MANY_HEIGHT = F32_HEIGHT, MANY_SPARE = F32_SPARE };
+enum { MANY_PASS = F32_MANY_PASS, MANY_TILES = F32_TILES, MANY_SPARE = F32_SPARE };
+#define MANY_HEIGHT(weights) F32_HEIGHT
 enum { MANY_STRIP_PANELS = F32_STRIP_PANELS };
 struct many_part {
     int strips;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Many tokens, whatever the activations: the order of the work. Who includes this has defined
-//   MANY_PASS, MANY_HEIGHT, MANY_SPARE, MANY_TILES, MANY_STRIP_PANELS, struct many_part
+//   MANY_PASS, MANY_HEIGHT(weights), MANY_SPARE, MANY_TILES, MANY_STRIP_PANELS, struct many_part
 // and defines the five steps that are declared below.
 //
 // Tokens come in passes of at most MANY_PASS, a pass in blocks of at most MANY_HEIGHT tokens, or MANY_SPARE more, all
@@ -106,7 +106,8 @@ static void many_linear(const struct linear_call *call) {
     for (int i = 0; i < passes; i++) {
         struct many_pass pass = {.call = call, .first = (int)((int64_t)call->m * i / passes)};
         pass.tokens = (int)((int64_t)call->m * (i + 1) / passes) - pass.first;
-        pass.blocks = linear_maximum(1, (pass.tokens + MANY_HEIGHT - 1 - MANY_SPARE) / MANY_HEIGHT);
+        const int height = MANY_HEIGHT(call->weights);
+        pass.blocks = linear_maximum(1, (pass.tokens + height - 1 - MANY_SPARE) / height);
         pass.scratch = many_scratch(call, pass.tokens);
         many_pack(&pass);
         struct many_band band;

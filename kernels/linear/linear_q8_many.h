@@ -7,7 +7,8 @@
 #include "kernels/linear/matrix_tiles.h"
 #endif
 
-enum { MANY_PASS = Q8_MANY_PASS, MANY_TILES = Q8_TILES, MANY_HEIGHT = Q8_HEIGHT(BITS), MANY_SPARE = Q8_SPARE };
+enum { MANY_PASS = Q8_MANY_PASS, MANY_TILES = Q8_TILES, MANY_SPARE = Q8_SPARE };
+#define MANY_HEIGHT(weights) Q8_HEIGHT(BITS, (weights)->groups)
 enum { MANY_STRIP_PANELS = Q8_STRIP_PANELS };
 enum { MANY_STRIPS = LINEAR_BAND / Q8_STRIP_PANELS };
 struct many_part {
@@ -26,6 +27,14 @@ static int many_unit(const struct packed_matrix *weights) {
     return MATRIX_TILES && weights->tiles_per_group % 2 == 0 ? 2 * TILE_COLUMNS : TILE_COLUMNS;
 }
 
+#if MATRIX_TILES
+// Tokens of a matrix tile: a block's, or where two by two are multiplied half of them.
+static int many_tile_tokens(const struct many_pass *pass) {
+    const int height = (pass->tokens + pass->blocks - 1) / pass->blocks;
+    return pass->call->weights->groups == 1 ? (height + 1) / 2 : height;
+}
+#endif
+
 // Asymmetric codes of less than 8 bits are moved up by 2^BITS − zero code, where that is cheap: what is zero is then
 // the same in all rows.
 static bool many_moved(const struct packed_matrix *weights) {
@@ -42,7 +51,7 @@ static bool many_zeros(const struct packed_matrix *weights) {
 static void many_pack(const struct many_pass *pass) {
     const struct packed_matrix *weights = pass->call->weights;
 #if MATRIX_TILES
-    matrix_tiles_begin((pass->tokens + pass->blocks - 1) / pass->blocks, many_unit(weights));
+    matrix_tiles_begin(many_tile_tokens(pass), many_unit(weights));
 #endif
     const struct quantized_rows *x = pass->call->x_codes;
     const int zero = many_moved(weights) ? 1 << BITS : symmetric_zero(BITS);
@@ -146,6 +155,9 @@ static void many_expand(const struct many_pass *pass, struct many_band *band) {
         strip->bits = BITS;
         strip->is_signed = many_signed(weights);
         strip->unit = many_unit(weights);
+#if MATRIX_TILES
+        strip->tokens = many_tile_tokens(pass);
+#endif
         strip->panels = many_strip_panels(band, i);
         strip->tiles = tiles;
         strip->groups = band->tiles / tiles;
@@ -153,6 +165,16 @@ static void many_expand(const struct many_pass *pass, struct many_band *band) {
     }
     for (int panel = 0; panel < band->panels; panel++)
         many_expand_panel(pass, band, panel);
+}
+
+// A block's share of what the strip's panels will need next, where the tiles do not fetch it.
+static void many_fetch(const struct many_pass *pass, const struct many_band *band, int block, int strip) {
+    for (int panel = strip * Q8_STRIP_PANELS; panel < linear_minimum(band->panels, (strip + 1) * Q8_STRIP_PANELS); panel++) {
+        const size_t begin = band->next_bytes[panel] * (size_t)block / (size_t)pass->blocks;
+        const size_t end = band->next_bytes[panel] * (size_t)(block + 1) / (size_t)pass->blocks;
+        for (size_t at = begin; at < end; at += 64)
+            __builtin_prefetch(band->next[panel] + at, 0, 2);
+    }
 }
 
 static void many_multiply(const struct many_pass *pass, const struct many_band *band, int block) {
@@ -166,6 +188,8 @@ static void many_multiply(const struct many_pass *pass, const struct many_band *
         const int panels = band->part.strip[strip].panels, panel = strip * Q8_STRIP_PANELS + block % panels;
         const size_t soon = (size_t)(block / panels * band->tiles * Q8_SOON);
         const int groups = first * weights->groups + group * height;
+        if (MATRIX_TILES)
+            many_fetch(pass, band, block, strip);
         Q8_SUFFIX(linear_q8_tile)
         (&band->part.strip[strip], height, x, pass->scratch.sums + groups,
          linear_grouped(pass->call) ? pass->scratch.scales + 2 * groups : NULL, many_totals(pass, band, block, strip),

@@ -20,11 +20,11 @@ enum { BLOCKED = STORE == STORE_BLOCK };
 
 #if MATRIX_TILES
 // Fewer tokens than these are faster without (measured: at 32 both are alike with groups of 32).
-enum { MATRIX_TOKENS = 32 };
+enum { MATRIX_TOKENS = 16 };
 extern const struct kernel FEWER_TOKENS;
 
 static void linear(const struct linear_call *call) {
-    if (call->m < MATRIX_TOKENS || linear_grouped(call)) {
+    if (call->m < MATRIX_TOKENS) {
         ((linear_function *)FEWER_TOKENS.function)(call);
         return;
     }

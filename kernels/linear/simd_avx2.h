@@ -242,7 +242,7 @@ static inline const float *next_bf16_blocks(struct source *source, float *buffer
 
 // What many tokens are computed with, see linear_q8_many.h.
 enum { Q8_STRIP_PANELS = 1, Q8_MOVES_CODES = 0, Q8_SPARE = 0, Q8_DENSE_FEW = Q8_DIRECT };
-#define Q8_HEIGHT(bits) ((bits) == 8 ? 4 : 6)
+#define Q8_HEIGHT(bits, groups) ((bits) == 8 ? 4 : 6)
 #define Q8_CENTRE(bits) ((bits) == 8 ? 128 : 0) // vint_dot() multiplies codes less this
 static inline void codes_move(uint8_t out[TILE_CODES], const uint8_t codes[TILE_CODES], const uint8_t *zeros, int zero) {
     (void)out;

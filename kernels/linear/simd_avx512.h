@@ -285,11 +285,11 @@ FLATTEN void read_columns(struct source *source, bool bf16, vfloat columns[2][VE
 #ifdef __AVX512VNNI__
 // What many tokens are computed with, see linear_q8_many.h.
 #if MATRIX_TILES
-enum { Q8_STRIP_PANELS = 1, Q8_MOVES_CODES = 1, Q8_SPARE = 0 };
-#define Q8_HEIGHT(bits) 16
+enum { Q8_STRIP_PANELS = 2, Q8_MOVES_CODES = 1, Q8_SPARE = 0 };
+#define Q8_HEIGHT(bits, groups) ((groups) == 1 ? 32 : 16)
 #else
 enum { Q8_STRIP_PANELS = 2, Q8_MOVES_CODES = 1, Q8_SPARE = 2, Q8_DENSE_FEW = 40 };
-#define Q8_HEIGHT(bits) 9 // tiles have 6 to 11
+#define Q8_HEIGHT(bits, groups) 9 // tiles have 6 to 11
 #endif
 #define Q8_CENTRE(bits) 0 // vint_dot() multiplies codes less this
 #define DOT_PARTS(width)                                                                                               \

@@ -21,6 +21,7 @@ struct q8_strip {
     int bits, panels;
     bool is_signed;                                       // codes less their zeros, as two's complement (matrix tiles only)
     int unit;                                             // columns of a step: TILE_COLUMNS, or with matrix tiles 2·TILE_COLUMNS
+    int tokens;                                           // of a matrix tile, as it is configured
     int groups, tiles;                                    // of the part; tiles of a group
     const uint8_t *weights[2];                            // a panel's first tile, expanded
     size_t stride;                                        // bytes from a panel's tile to its next
@@ -32,9 +33,9 @@ struct q8_strip {
 enum { Q8_SOON = 256 };
 // totals (height, rows) += strip × x (groups·tiles, height, 32) + corrections (groups, height), a group's times x_scales (groups, 2, height),
 // see linear_biased(), where that is not NULL (it is with Q8_ONE_GROUP). In the 8-bit kernel of each instruction set.
-// Of matrix tiles, x is (columns / unit, height, unit).
 typedef void q8_tile_function(const struct q8_strip *strip, int height, const int8_t *x, const int32_t *corrections,
                               const float *x_scales, float *totals, const uint8_t *soon);
+// Matrix tiles: x is (columns / unit, height, unit), with height in 8 … 16 or with one group up to 32; nothing is fetched.
 q8_tile_function linear_q8_tile_avx512vnni, linear_q8_tile_avx2, linear_q8_tile_amx;
 
 #endif

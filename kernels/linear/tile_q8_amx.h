@@ -1,127 +1,197 @@
 // SPDX-License-Identifier: MIT
-// Up to 16 tokens × 16 rows by AMX. A tdpbssd multiplies them over 64 columns (32 where a group has no more) in 16 cycles, four to eight
-// times what vectors do. A group's sums go through memory to vector registers, where totals wait: a store of 16 rows, 17 cycles in which
-// nothing else is issued, and 16 loads, conversions and multiply-adds, which overlap with the next group's multiplication. Measured alone,
-// from first-level cache: 43 cycles a group of 32 or 64 columns, 22 of them without the store.
+// Tokens × rows by AMX. A tdpbssd multiplies up to 16 tokens with 16 rows over 64 columns (32 where a group has no more) in 16 to 18 cycles,
+// four to eight times what vectors do.
+//
+// With groups, 16 tokens × 16 rows at a time. Only memory leads from tiles to vectors, where the totals wait: the store of a tile's 16 rows
+// takes 17 cycles in which nothing else is issued, and its 16 conversions, multiplications and additions take as long as a product. So three
+// groups are under way at once: one is multiplied, the sums of the one before, which are ready by then, are stored, and those before
+// these are scaled. A store right behind its product fills the scheduler with 16 rows that wait for 50 cycles, and then adds to the product's
+// time. Measured alone, from first-level cache, in cycles a group: 47 of 32 columns, 54 of 64, 80 of 128; a store right behind its
+// product: 57, 67, 96.
+//
+// With one scale a row, up to 32 tokens × 32 rows, two by two tiles, which halves the loads; the totals are integers and go from and to
+// tiles. Bound by what first-level cache receives from the second: activations and totals.
 #include "kernels/linear/matrix_tiles.h"
 #include "kernels/linear/simd_avx512.h"
 #include "kernels/linear/tile_q8.h"
 
 #include <assert.h>
 
-enum { TILE_SUMS = 16 * PACKED_PANEL_ROWS };
+enum { TILE_TOKENS = 16, TILE_SUMS = TILE_TOKENS * PACKED_PANEL_ROWS };
 
-struct tile_place {
+// What one panel needs.
+struct tile_work {
+    const struct q8_strip *strip;
     const int8_t *x;
-    const uint8_t *weights, *soon;
-    size_t x_bytes, weight_bytes; // of a step
-    long unit;
+    const uint8_t *weights;
+    const float *scales, *x_scales; // x_scales: a token's, where each group has its own
+    const int32_t *zeros, *corrections;
+    float *totals;
 };
 
-// sums += x · weights. Registers are part of the instruction, so they are named. Fetches what is for later, as linear_q8_tile_* promise.
-#define TILE_STEP(dot, sums, x_tile, weight_tile)                                                                      \
-    do {                                                                                                               \
-        _tile_loadd(x_tile, place->x, place->unit);                                                                    \
-        _tile_loadd(weight_tile, place->weights, 64);                                                                  \
-        dot(sums, x_tile, weight_tile);                                                                                \
-        place->x += place->x_bytes;                                                                                    \
-        place->weights += place->weight_bytes;                                                                         \
-        for (long line = 0; line < place->unit * Q8_SOON / TILE_COLUMNS; line += 64)                                   \
-            __builtin_prefetch(place->soon + line, 0, 2);                                                              \
-        place->soon += place->unit * Q8_SOON / TILE_COLUMNS;                                                           \
-    } while (0)
-// The sums of a group.
-#define TILE_GROUP(sums, x_tile, weight_tile, out)                                                                     \
+// sums = x · weights of a group. Registers are part of the instruction, so they are named.
+#define TILE_GROUP(sums, x_tile, weight_tile)                                                                          \
     do {                                                                                                               \
         _tile_zero(sums);                                                                                              \
-        for (int step = 0; step < steps; step++)                                                                       \
-            if (is_signed)                                                                                             \
-                TILE_STEP(_tile_dpbssd, sums, x_tile, weight_tile);                                                    \
+        for (int step = 0; step < steps; step++) {                                                                     \
+            _tile_loadd(x_tile, x, unit);                                                                              \
+            _tile_loadd(weight_tile, weights, 64);                                                                     \
+            if (zeros)                                                                                                 \
+                _tile_dpbsud(sums, x_tile, weight_tile);                                                               \
             else                                                                                                       \
-                TILE_STEP(_tile_dpbsud, sums, x_tile, weight_tile);                                                    \
-        _tile_stored(sums, out, 64);                                                                                   \
+                _tile_dpbssd(sums, x_tile, weight_tile);                                                               \
+            x += unit * height;                                                                                        \
+            weights += unit * PACKED_PANEL_ROWS;                                                                       \
+        }                                                                                                              \
     } while (0)
 
-// A group's sums, scaled, to totals.
-FLATTEN void tile_scale(const struct q8_strip *strip, int group, const int height, const int32_t *sums, const int32_t *corrections,
-                        __m512 *total) {
-    const __m512 scale = _mm512_load_ps(strip->scales + PACKED_PANEL_ROWS * group);
+// A group's sums to totals: one FMA a vector, and where tokens have a scale a group, a multiplication. What linear_biased() puts behind
+// these scales is not used: sums that begin with a bias would have to be loaded into the tile, where zeros cost nothing.
+FLATTEN void tile_scale(const struct tile_work *work, const int rows, int group, const int height, const bool zeros, const bool scaled,
+                        const int32_t *sums, __m512 *total) {
+    const __m512 scale = _mm512_load_ps(work->scales + rows * group);
 #pragma GCC unroll 16
     for (int i = 0; i < height; i++) {
         __m512i sum = _mm512_load_si512(sums + PACKED_PANEL_ROWS * i);
-        if (corrections != NULL) // the rows' zeros, as tile_q8_avx512vnni.h has them
-            sum = vint_correct(sum, _mm512_load_si512(strip->zeros + PACKED_PANEL_ROWS * group),
-                               _mm512_set1_epi32(corrections[height * group + i]));
-        total[i] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), scale, total[i]);
+        if (zeros) // as tile_q8_avx512vnni.h corrects what the rows' zeros add
+            sum = vint_correct(sum, _mm512_load_si512(work->zeros + rows * group),
+                               _mm512_set1_epi32(work->corrections[height * group + i]));
+        const __m512 by = scaled ? _mm512_mul_ps(scale, _mm512_set1_ps(work->x_scales[2 * height * group + i])) : scale;
+        total[i] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), by, total[i]);
     }
 }
 
-FLATTEN void tile_groups(const struct q8_strip *strip, const int height, struct tile_place *place, const int32_t *corrections,
-                         const bool is_signed, float *totals) {
+#define TILE_SCALE(group, sums) tile_scale(work, rows, group, height, zeros, scaled, sums, total)
+
+// One panel, `steps` a group. A strip's totals and scales are `rows` apart.
+FLATTEN void tile_groups(const struct tile_work *work, const int height, const long unit, const int steps, const bool zeros,
+                         const bool scaled) {
     _Alignas(64) int32_t sums[2][TILE_SUMS];
-    __m512 total[16];
-    const int steps = (int)(strip->tiles * TILE_COLUMNS / place->unit);
+    __m512 total[TILE_TOKENS];
+    const int8_t *x = work->x;
+    const uint8_t *weights = work->weights;
+    const int groups = work->strip->groups, rows = PACKED_PANEL_ROWS * work->strip->panels;
+    float *at = work->totals;
 #pragma GCC unroll 16
-    for (int i = 0; i < height; i++)
-        total[i] = _mm512_load_ps(totals + PACKED_PANEL_ROWS * i);
-    // While a group is multiplied, the one before it is converted.
-    TILE_GROUP(0, 4, 6, sums[0]);
-    int group = 1;
-    for (; group + 1 < strip->groups; group += 2) {
-        TILE_GROUP(1, 5, 7, sums[1]);
-        tile_scale(strip, group - 1, height, sums[0], corrections, total);
-        TILE_GROUP(0, 4, 6, sums[0]);
-        tile_scale(strip, group, height, sums[1], corrections, total);
+    for (int i = 0; i < height; i++, at += rows)
+        total[i] = _mm512_load_ps(at);
+    // Two groups a turn, since tiles have names.
+    TILE_GROUP(0, 4, 6);
+    int group = 0; // which tile 0 has
+    for (; group + 2 < groups; group += 2) {
+        TILE_GROUP(1, 5, 7);
+        _tile_stored(0, sums[0], 64);
+        if (group > 0)
+            TILE_SCALE(group - 1, sums[1]);
+        TILE_GROUP(0, 4, 6);
+        _tile_stored(1, sums[1], 64);
+        TILE_SCALE(group, sums[0]);
     }
-    if (group < strip->groups) {
-        TILE_GROUP(1, 5, 7, sums[1]);
-        tile_scale(strip, group - 1, height, sums[0], corrections, total);
-        tile_scale(strip, group, height, sums[1], corrections, total);
-    } else
-        tile_scale(strip, group - 1, height, sums[0], corrections, total);
+    if (group + 1 < groups)
+        TILE_GROUP(1, 5, 7);
+    _tile_stored(0, sums[0], 64);
+    if (group > 0)
+        TILE_SCALE(group - 1, sums[1]);
+    if (group + 1 < groups)
+        _tile_stored(1, sums[1], 64);
+    TILE_SCALE(group, sums[0]);
+    if (group + 1 < groups)
+        TILE_SCALE(group + 1, sums[1]);
+    at = work->totals;
+    __asm__("" : "+r"(at)); // else each address is kept from above, in registers that the loop needs
 #pragma GCC unroll 16
-    for (int i = 0; i < height; i++)
-        _mm512_store_ps(totals + PACKED_PANEL_ROWS * i, total[i]);
+    for (int i = 0; i < height; i++, at += rows)
+        _mm512_store_ps(at, total[i]);
 }
 
-// One scale a row: totals are integers, (height, 16).
-static void tile_one_group(const struct q8_strip *strip, int height, struct tile_place *place, float *totals) {
-    _Alignas(64) int32_t sums[TILE_SUMS];
-    const int steps = (int)(strip->groups * strip->tiles * TILE_COLUMNS / place->unit);
-    const bool is_signed = strip->is_signed;
-    TILE_GROUP(0, 4, 6, sums);
-    for (int i = 0; i < PACKED_PANEL_ROWS * height; i += PACKED_PANEL_ROWS) {
-        int32_t *total = (int32_t *)(void *)totals + i;
-        _mm512_store_si512(total, _mm512_add_epi32(_mm512_load_si512(total), _mm512_load_si512(sums + i)));
+// A function each, so that each has the registers for itself: tile_<height>_<columns of a group>_<zeros>_<scaled>.
+#define TILE_FUNCTION(h, columns, zeros, scaled)                                                                       \
+    static void tile_##h##_##columns##_##zeros##_##scaled(const struct tile_work *work) {                              \
+        tile_groups(work, h, (columns) < 64 ? 32 : 64, (columns) > 64 ? 2 : 1, zeros, scaled);                         \
     }
+#define TILE_FUNCTIONS(h, columns) TILE_FUNCTION(h, columns, 0, 0) TILE_FUNCTION(h, columns, 0, 1) TILE_FUNCTION(h, columns, 1, 1)
+#define TILE_HEIGHT(h) TILE_FUNCTIONS(h, 32) TILE_FUNCTIONS(h, 64) TILE_FUNCTIONS(h, 128)
+TILE_HEIGHT(8)
+TILE_HEIGHT(9)
+TILE_HEIGHT(10)
+TILE_HEIGHT(11)
+TILE_HEIGHT(12)
+TILE_HEIGHT(13)
+TILE_HEIGHT(14)
+TILE_HEIGHT(15)
+TILE_HEIGHT(16)
+
+static void tile_panel(const struct tile_work *work, int height, bool zeros, bool scaled) {
+#define TILE_CHOICES(h, columns) {tile_##h##_##columns##_0_0, tile_##h##_##columns##_0_1, tile_##h##_##columns##_1_1}
+#define TILE_CHOICE(h)           {TILE_CHOICES(h, 32), TILE_CHOICES(h, 64), TILE_CHOICES(h, 128)}
+    static void (*const functions[][3][3])(const struct tile_work *) = {
+        TILE_CHOICE(8),  TILE_CHOICE(9),  TILE_CHOICE(10), TILE_CHOICE(11), TILE_CHOICE(12),
+        TILE_CHOICE(13), TILE_CHOICE(14), TILE_CHOICE(15), TILE_CHOICE(16)};
+    const int tiles = work->strip->tiles; // 1, 2 or 4
+    assert(height >= TILE_TOKENS / 2 && height <= TILE_TOKENS && tiles <= 4);
+    functions[height - TILE_TOKENS / 2][tiles / 2][zeros + scaled](work);
 }
 
-#define TILE_CASE(h)                                                                                                   \
-    case h:                                                                                                            \
-        if (strip->kind == Q8_ZEROS)                                                                                   \
-            tile_groups(strip, h, &place, corrections, false, totals);                                                        \
-        else                                                                                                           \
-            tile_groups(strip, h, &place, NULL, true, totals);                                                               \
-        break;
+// One scale a row. A strip's totals are integers, (height, 16·panels). The second tile of tokens ends where the first would if the block had
+// twice its tokens: what both have is computed twice, to the same sums.
+#define TILE_TWO_BY_TWO(dot)                                                                                           \
+    do {                                                                                                               \
+        _tile_loadd(4, x, unit);                                                                                       \
+        _tile_loadd(6, weights[0], 64);                                                                                \
+        dot(0, 4, 6);                                                                                                  \
+        _tile_loadd(7, weights[1], 64);                                                                                \
+        dot(1, 4, 7);                                                                                                  \
+        _tile_loadd(5, x + second * unit, unit);                                                                       \
+        dot(2, 5, 6);                                                                                                  \
+        dot(3, 5, 7);                                                                                                  \
+    } while (0)
+static void tile_one_group(const struct q8_strip *strip, int height, const int8_t *x, float *totals) {
+    const long unit = strip->unit, line = 64 * strip->panels;
+    const int steps = (int)(strip->groups * strip->tiles * TILE_COLUMNS / unit);
+    const int second = height - strip->tokens;
+    // A panel alone is multiplied twice, too.
+    const size_t beside = (size_t)(PACKED_PANEL_ROWS * (strip->panels - 1)), below = (size_t)(PACKED_PANEL_ROWS * strip->panels * second);
+    const uint8_t *weights[2] = {strip->weights[0], strip->weights[strip->panels - 1]};
+    _tile_loadd(0, totals, line);
+    _tile_loadd(1, totals + beside, line);
+    _tile_loadd(2, totals + below, line);
+    _tile_loadd(3, totals + below + beside, line);
+    for (int step = 0; step < steps; step++) {
+        if (strip->is_signed)
+            TILE_TWO_BY_TWO(_tile_dpbssd);
+        else
+            TILE_TWO_BY_TWO(_tile_dpbsud);
+        x += unit * height;
+        weights[0] += unit * PACKED_PANEL_ROWS;
+        weights[1] += unit * PACKED_PANEL_ROWS;
+    }
+    _tile_stored(0, totals, line);
+    _tile_stored(1, totals + beside, line);
+    _tile_stored(2, totals + below, line);
+    _tile_stored(3, totals + below + beside, line);
+}
 
 void linear_q8_tile_amx(const struct q8_strip *strip, int height, const int8_t *x, const int32_t *corrections, const float *x_scales,
                         float *totals, const uint8_t *soon) {
-    const size_t unit = (size_t)strip->unit;
-    struct tile_place place = {.x = x,
-                               .weights = strip->weights[0],
-                               .soon = soon,
-                               .x_bytes = unit * (size_t)height,
-                               .weight_bytes = unit * PACKED_PANEL_ROWS,
-                               .unit = (long)unit};
-    assert(x_scales == NULL);
-    (void)x_scales;
+    (void)soon;
     __asm__ volatile("" : : : "memory"); // what tiles load was written before
     if (strip->kind == Q8_ONE_GROUP) {
-        tile_one_group(strip, height, &place, totals);
+        tile_one_group(strip, height, x, totals);
         return;
     }
-    switch (height) {
-        TILE_CASE(1) TILE_CASE(2) TILE_CASE(3) TILE_CASE(4) TILE_CASE(5) TILE_CASE(6) TILE_CASE(7) TILE_CASE(8) TILE_CASE(9)
-        TILE_CASE(10) TILE_CASE(11) TILE_CASE(12) TILE_CASE(13) TILE_CASE(14) TILE_CASE(15) TILE_CASE(16)
+    const bool zeros = strip->kind == Q8_ZEROS;
+    float ones[2 * Q8_TILES * TILE_TOKENS];
+    for (int i = 0; i < 2 * strip->groups * height && zeros && x_scales == NULL; i++)
+        ones[i] = 1;
+    for (int panel = 0; panel < strip->panels; panel++) {
+        const struct tile_work work = {.strip = strip,
+                                       .x = x,
+                                       .weights = strip->weights[panel],
+                                       .scales = strip->scales + PACKED_PANEL_ROWS * panel,
+                                       .x_scales = zeros && x_scales == NULL ? ones : x_scales,
+                                       .zeros = strip->zeros + PACKED_PANEL_ROWS * panel,
+                                       .corrections = corrections,
+                                       .totals = totals + PACKED_PANEL_ROWS * panel};
+        tile_panel(&work, height, zeros, work.x_scales != NULL);
     }
 }

@@ -19,8 +19,9 @@ enum { BLOCKED = STORE == STORE_BLOCK };
 #include MANY_TOKENS
 
 #if MATRIX_TILES
-// Fewer tokens than these are faster without (measured: at 32 both are alike with groups of 32).
-enum { MATRIX_TOKENS = 16 };
+// Fewer tokens than these are faster without (measured: at 16 both are alike with groups of 128; codes of 8 bits, which the other
+// kernels need not unpack, are alike at 32).
+enum { MATRIX_TOKENS = BITS < 8 ? 24 : 32 };
 extern const struct kernel FEWER_TOKENS;
 
 static void linear(const struct linear_call *call) {

@@ -23,7 +23,7 @@ ISA_avx2       = -mavx2 -mfma -mf16c -mbmi -mbmi2 -mpopcnt
 ISA_avx512     = $(ISA_avx2) -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512
 ISA_avx512vnni = $(ISA_avx512) -mavx512vnni -mavx512vbmi -mavx512vbmi2 -mgfni
 ISA_avx512bf16 = $(ISA_avx512vnni) -mavx512bf16
-ISA_amx        = $(ISA_avx512bf16) -mamx-tile -mamx-int8
+ISA_amx        = $(ISA_avx512bf16) -mamx-tile -mamx-int8 -mamx-bf16
 KERNEL_SUFFIXES = scalar avx2 avx512 avx512vnni avx512bf16 amx openblas onednn
 
 KERNEL_FILES  := $(sort $(foreach s,$(KERNEL_SUFFIXES),$(wildcard kernels/*/*_$(s).c)))

@@ -39,9 +39,9 @@ static bool converts_float16(void) {
 #if defined(__x86_64__)
 // AMX's registers are large, so that Linux saves them only for processes that ask (Documentation/arch/x86/xstate.rst).
 static bool may_use_matrix_tiles(void) {
-    enum { TILE_BIT = 1 << 24, INT8_BIT = 1 << 25, ARCH_REQUEST_STATE = 0x1023, TILE_DATA = 18 };
+    enum { BF16_BIT = 1 << 22, TILE_BIT = 1 << 24, INT8_BIT = 1 << 25, ARCH_REQUEST_STATE = 0x1023, TILE_DATA = 18 };
     unsigned a, b, c, d;
-    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & TILE_BIT) && (d & INT8_BIT) &&
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & BF16_BIT) && (d & TILE_BIT) && (d & INT8_BIT) &&
            syscall(SYS_arch_prctl, ARCH_REQUEST_STATE, TILE_DATA) == 0;
 }
 #endif

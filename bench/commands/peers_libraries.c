@@ -10,7 +10,10 @@
 #include "bench/workloads/peers.h"
 #include "kernels/linear/linear_op.h"
 
-static const char *const formats[] = {"f32", "bf16"};
+static const struct {
+    const char *word;
+    enum activation activation;
+} formats[] = {{"f32", ACTIVATION_F32}, {"bf16", ACTIVATION_F32}, {"bf16", ACTIVATION_BF16}, {"q8c", ACTIVATION_Q8}};
 static const char *const problems[] = {"2048x5632 m1", "2048x5632 m32", "2048x5632 m512", "4096x4096 m512"};
 #define COUNT(list) ((int)(sizeof(list) / sizeof(*(list))))
 
@@ -70,14 +73,14 @@ static int report(const struct peers_request *request, const struct contest *con
     return 0;
 }
 
-static int compete(const struct peers_request *request, struct kernel_bencher *bencher, const char *word, const char *shape, int threads,
-                   char *error, size_t error_size) {
+static int compete(const struct peers_request *request, struct kernel_bencher *bencher, const char *word,
+                   enum activation activation, const char *shape, int threads, char *error, size_t error_size) {
     struct contest contest = {0};
     struct weight_format format;
     int status = weight_format_parse(word, &format, error, error_size);
     for (int provider = 0; provider < PROVIDER_COUNT && status == 0; provider++) {
         size_t comparisons;
-        contest.kernel[provider] = kernel_linear(&format, ACTIVATION_F32, (enum provider)provider, NULL, 0);
+        contest.kernel[provider] = kernel_linear(&format, activation, (enum provider)provider, NULL, 0);
         if (contest.kernel[provider] == NULL)
             continue;
         // What is wrong is not timed. Once for every first matrix is enough, but cheap beside the timing.
@@ -113,8 +116,8 @@ int peers_libraries(const struct peers_request *request, struct kernel_bench_opt
         for (int f = 0; f < COUNT(formats); f++)
             for (int i = 0; i < COUNT(problems) && status == 0; i++) {
                 char shape[64];
-                snprintf(shape, sizeof(shape), "%s %s", formats[f], problems[i]);
-                status = compete(request, bencher, formats[f], shape, options.threads, error, sizeof(error));
+                snprintf(shape, sizeof(shape), "%s %s", formats[f].word, problems[i]);
+                status = compete(request, bencher, formats[f].word, formats[f].activation, shape, options.threads, error, sizeof(error));
             }
         kernel_bencher_close(bencher);
         if (status != 0)

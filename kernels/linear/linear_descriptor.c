@@ -156,7 +156,8 @@ static double bytes(const struct op_problem *problem) {
 static enum op_arithmetic arithmetic(const struct kernel *kernel) {
     if (kernel->activation == ACTIVATION_Q8)
         return ARITHMETIC_INT8;
-    return kernel->provider == PROVIDER_ONEDNN && kernel->weight_type == WEIGHT_BF16 ? ARITHMETIC_BF16 : ARITHMETIC_F32;
+    const bool tiles = kernel->isa == ISA_AMX || kernel->provider == PROVIDER_ONEDNN;
+    return tiles && kernel->weight_type == WEIGHT_BF16 ? ARITHMETIC_BF16 : ARITHMETIC_F32;
 }
 
 const struct op_descriptor linear_op = {.op = OP_LINEAR,

@@ -61,7 +61,10 @@ static void test_peak_loops_compute(void **state) {
         else // 12 chains × 100 rounds × 4 products of 3·(−2), from 0 + … + 11
             assert_true(loop.function(100) == 66 - 12.0 * 100 * 4 * 6);
         loop = roof_peak_loop((enum roof_isa)isa, ROOF_PEAK_BF16);
-        if (isa >= ROOF_AVX512BF16) { // 2 products of 1·2^-10
+        if (isa == ROOF_AMX) { // 32 products of 1·2^-10
+            assert_true(loop.operations == 4 * 2 * 16 * 16 * 32);
+            assert_true(loop.function(100) == 100.0 * 32 / 1024);
+        } else if (isa == ROOF_AVX512BF16) { // 2 products of 1·2^-10
             assert_true(loop.operations == 12 * 2 * 32);
             assert_true(fabs(loop.function(100) - (66 + 12.0 * 100 * 2 / 1024)) < 1e-2);
         } else

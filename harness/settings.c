@@ -62,8 +62,8 @@ static double unit_factor(enum setting_kind kind, const char *unit) {
 
 static bool is_choice(const char *choices, const char *word) {
     size_t length = strlen(word);
-    for (const char *at = choices; (at = strstr(at, word)); at++)
-        if (length && (at == choices || at[-1] == ' ') && (at[length] == ' ' || !at[length]))
+    for (const char *at = choices; length && (at = strstr(at, word)); at++) // nothing is found everywhere, behind the end, too
+        if ((at == choices || at[-1] == ' ') && (at[length] == ' ' || !at[length]))
             return true;
     return false;
 }

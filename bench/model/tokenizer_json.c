@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/model/model.h"
 #include "bench/model/tokenizer_file.h"
 #include "bench/model/tokenizer_vocabulary.h"
 
@@ -252,12 +253,15 @@ int tokenizer_from_json_text(struct tokenizer **tokenizer, const char *text, siz
     json_t *root = json_loadb(text, bytes, 0, &place);
     if (!root) {
         snprintf(error, error_size, "%s:%d: not JSON: %.160s", name, place.line, place.text);
+        model_one_line(error);
         return -EINVAL;
     }
     struct reader r = {.root = root, .reason = reason, .reason_size = sizeof reason};
     const int rc = read_all(&r, tokenizer, vocab, NULL, NULL);
-    if (rc)
+    if (rc) {
         snprintf(error, error_size, "%s: not supported or not sound: %s", name, reason);
+        model_one_line(error);
+    }
     json_steps_free(&r.steps);
     vocabulary_free(&r.v);
     json_decref(root);
@@ -301,6 +305,8 @@ int tokenizer_from_json(struct tokenizer **tokenizer, const char *folder, int vo
         if (rc)
             snprintf(error, error_size, "%s/tokenizer.json: not supported or not sound: %s", folder, reason);
     }
+    if (rc)
+        model_one_line(error);
     json_steps_free(&r.steps);
     vocabulary_free(&r.v);
     json_decref(root);

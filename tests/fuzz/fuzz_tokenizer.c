@@ -2,7 +2,7 @@
 // tokenizer.json: whatever it says is refused with one line, or makes a tokenizer that encodes any text and decodes what it encoded.
 // sources: bench/model/tokenizer.c bench/model/tokenizer_encode.c bench/model/tokenizer_show.c bench/model/tokenizer_vocabulary.c
 // sources: bench/model/tokenizer_json.c bench/model/tokenizer_json_steps.c bench/model/splitter.c bench/model/splitter_patterns.c
-// sources: bench/model/compose.c
+// sources: bench/model/compose.c bench/model/config.c
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

@@ -116,6 +116,7 @@ static void test_wrong_specs(void **state) {
     (void)state;
     struct spec spec;
     expect_wrong("\nvariant = rde\n", "a.ini:2: unknown variant 'rde' (known: red, green, blue; did you mean 'red'?)");
+    expect_wrong("oversubscribe =\n", "a.ini:1: oversubscribe = '' is none of: no yes");
     expect_wrong("size = 1,,2\n", "a.ini:1: size: an empty value in '1,,2'");
     expect_wrong("size = 5-1\n", "a.ini:1: size: the range '5-1' never ends or is empty (write 1-32*2 or 64-256+64)");
     expect_wrong("size = 1-8*1\n", "a.ini:1: size: the range '1-8*1' never ends or is empty (write 1-32*2 or 64-256+64)");

@@ -236,6 +236,7 @@ static void what_is_not_understood_is_named(void **state)
         {"[]", "no model"},
         {"{\"model\": {\"type\": \"WordPiece\"}}", "WordPiece"},
         {BPE(", \"normalizer\": {\"type\": \"Lowercase\"}"), "normalizer 'Lowercase'"},
+        {BPE(", \"normalizer\": {\"type\": \"Lower\\ncase\"}"), "normalizer 'Lower?case'"},
         {BPE(", \"pre_tokenizer\": {\"type\": \"Whitespace\"}"), "pre-tokenizer 'Whitespace'"},
         {BPE(", \"post_processor\": {\"type\": \"Bert\"}"), "post-processor 'Bert'"},
         {BPE(", \"pre_tokenizer\": {\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Split\", \"pattern\": {\"Regex\": \"a(\"}, "

@@ -182,25 +182,30 @@ static int pack_cut(struct build *build, const struct cut *cut, const struct wei
                     struct packed_matrix **packed, size_t *pruned)
 {
     const size_t count = (size_t)cut->rows * (size_t)cut->columns, part_count = (size_t)length(cut->row) * (size_t)length(cut->column);
-    float *weights = NULL;
+    const float *from = cut->weights;
+    float *copy = NULL;
     uint8_t *mask_part = NULL;
     int status = 0;
     *pruned = 0;
     if (mask != NULL) {
-        weights = malloc(count * sizeof(float));
         mask_part = copy_cut(mask, 1, cut->columns, cut->row, cut->column);
-        if (weights == NULL || mask_part == NULL) {
+        if (cut->read == NULL)
+            copy = malloc(count * sizeof(float));
+        if (mask_part == NULL || (cut->read == NULL && copy == NULL)) {
             status = fail(build, cut, -ENOMEM, "no memory");
             goto out;
         }
-        prune_copy(weights, cut->weights, mask, count);
+        if (copy != NULL)
+            prune_copy(copy, cut->weights, mask, count);
+        else // what was read for this cut is nobody else's
+            prune_apply(cut->read, mask, count);
+        from = copy != NULL ? copy : cut->read;
         *pruned = prune_dropped(mask_part, part_count);
     }
-    const float *from = weights != NULL ? weights : cut->weights;
     status = format->type == WEIGHT_QUANTIZED ? pack_quantized(build, cut, format, from, mask, mask_part, packed)
                                               : pack_floats(build, cut, format, from, mask_part, packed);
 out:
-    free(weights);
+    free(copy);
     free(mask_part);
     return status;
 }
@@ -214,70 +219,87 @@ static uint8_t *full_mask(int rows, int columns)
     return mask;
 }
 
-static void build_layer_matrix(struct build *build, int layer, enum layer_matrix which)
+// Whether a matrix can be packed a few rows at a time: no row needs the others, and the model has it in a file.
+static bool row_by_row(const struct cut *cut, const struct weight_format *format)
 {
-    struct variant *variant = build->variant;
-    struct cut cut = layer_cut(variant, layer, which);
-    uint8_t *own_mask = NULL;
-    if (read_cut(build, &cut) != 0)
-        return;
-    const uint8_t *mask = build->masks != NULL ? build->masks[layer][which] : cut.ready != NULL ? cut.ready->mask : NULL;
-    if (mask == NULL && variant->recipe.method != PRUNE_NONE) {
-        char why[160] = "no memory";
-        own_mask = full_mask(cut.rows, cut.columns);
-        const struct prune_tensor tensor = { cut.weights, cut.rows, cut.columns, own_mask };
-        const int status = own_mask == NULL ? -ENOMEM : prune_tensors(&variant->recipe, &tensor, 1, why, sizeof(why));
-        if (status != 0) {
-            free(own_mask);
-            release_cut(&cut);
-            fail(build, &cut, status, why);
-            return;
-        }
-        mask = own_mask;
-    }
-    size_t pruned = 0;
-    struct packed_matrix **packed = &variant->matrix[layer - variant->layers.begin][which];
-    if (pack_cut(build, &cut, &variant->recipe.format, mask, packed, &pruned) == 0) {
-        variant->weight_bytes += packed_bytes(*packed);
-        variant->block_weights += (size_t)length(cut.row) * (size_t)length(cut.column);
-        variant->pruned_weights += pruned;
-    }
-    release_cut(&cut);
-    free(own_mask);
+    return in_memory(&cut->tensor) == NULL && cut->ready == NULL && format->store == STORE_DENSE && !format->per_tensor &&
+           length(cut->column) == cut->columns;
 }
 
-// Rows of the output matrix, the largest of all, a few at a time: neither its f32 weights nor its codes are ever in memory whole.
-static int pack_output_rows(struct build *build, const struct cut *cut, const struct weight_format *format)
+// Packs such a matrix: neither its f32 weights nor its codes are ever in memory whole.
+static int pack_by_rows(struct build *build, const struct cut *cut, const struct weight_format *format, struct packed_matrix **packed_out)
 {
-    enum { ROWS = 2048 };
+    enum { WEIGHTS = 1 << 20 }; // at a time
     struct packed_matrix *packed = NULL;
     char why[160] = "no memory";
-    const int rows = length(cut->row);
-    float *weights = malloc((size_t)ROWS * (size_t)cut->columns * sizeof(float));
+    const int rows = length(cut->row), panels = WEIGHTS / cut->columns / PACKED_PANEL_ROWS;
+    const int most = (panels > 0 ? panels : 1) * PACKED_PANEL_ROWS;
+    float *weights = malloc((size_t)(most < rows ? most : rows) * (size_t)cut->columns * sizeof(float));
     int status = weights != NULL ? packed_begin(format, rows, cut->columns, &packed) : -ENOMEM;
     if (status == -EINVAL)
         packed_check_shape(format, rows, cut->columns, why, sizeof(why));
-    for (int first = 0; first < rows && status == 0; first += ROWS) {
-        const int count = rows - first < ROWS ? rows - first : ROWS;
-        struct tensor part = cut->tensor;
-        part.data = (const char *)part.data + (size_t)(cut->row.begin + first) * tensor_row_bytes(&part);
-        part.rows = count;
-        tensor_read(&part, weights);
-        tensor_release_rows(&part, 0, count);
+    for (int first = 0; first < rows && status == 0; first += most) {
+        struct cut part = *cut;
+        part.rows = rows - first < most ? rows - first : most;
+        part.tensor.data = (const char *)part.tensor.data + (size_t)(cut->row.begin + first) * tensor_row_bytes(&part.tensor);
+        part.tensor.rows = part.rows;
+        tensor_read(&part.tensor, weights);
+        tensor_release_rows(&part.tensor, 0, part.rows);
         struct quantized_matrix codes = { 0 };
         if (format->type == WEIGHT_QUANTIZED)
-            status = quantize_matrix(weights, count, cut->columns, format->bits, format->group, format->asymmetric, &codes, why, sizeof(why));
+            status = quantize(build, &part, format, weights, NULL, &codes, why, sizeof(why));
         if (status == 0)
-            status = packed_put_rows(packed, first, count, weights, format->type == WEIGHT_QUANTIZED ? &codes : NULL);
+            status = packed_put_rows(packed, first, part.rows, weights, format->type == WEIGHT_QUANTIZED ? &codes : NULL);
         if (codes.codes != NULL)
             quantized_matrix_free(&codes);
     }
     free(weights);
     if (status == 0)
-        build->variant->output = packed;
+        *packed_out = packed;
     else if (packed != NULL)
         packed_free(packed);
     return status == 0 ? 0 : fail(build, cut, status, why);
+}
+
+// The whole matrix in f32, under the mask that its pruning asks for.
+static int pack_pruned(struct build *build, struct cut *cut, enum layer_matrix which, struct packed_matrix **packed, size_t *pruned)
+{
+    const struct variant_recipe *recipe = &build->variant->recipe;
+    uint8_t *own_mask = NULL;
+    int status = read_cut(build, cut);
+    if (status != 0)
+        return status;
+    const uint8_t *mask = build->masks != NULL ? build->masks[cut->layer][which] : cut->ready != NULL ? cut->ready->mask : NULL;
+    if (mask == NULL && recipe->method != PRUNE_NONE) {
+        char why[160] = "no memory";
+        own_mask = full_mask(cut->rows, cut->columns);
+        const struct prune_tensor tensor = { cut->weights, cut->rows, cut->columns, own_mask };
+        status = own_mask == NULL ? -ENOMEM : prune_tensors(recipe, &tensor, 1, why, sizeof(why));
+        if (status != 0)
+            fail(build, cut, status, why);
+        mask = own_mask;
+    }
+    if (status == 0)
+        status = pack_cut(build, cut, &recipe->format, mask, packed, pruned);
+    release_cut(cut);
+    free(own_mask);
+    return status;
+}
+
+static void build_layer_matrix(struct build *build, int layer, enum layer_matrix which)
+{
+    struct variant *variant = build->variant;
+    const struct variant_recipe *recipe = &variant->recipe;
+    struct cut cut = layer_cut(variant, layer, which);
+    struct packed_matrix **packed = &variant->matrix[layer - variant->layers.begin][which];
+    size_t pruned = 0;
+    const int status = recipe->method == PRUNE_NONE && row_by_row(&cut, &recipe->format) ? pack_by_rows(build, &cut, &recipe->format, packed)
+                                                                                       : pack_pruned(build, &cut, which, packed, &pruned);
+    if (status != 0)
+        return;
+    variant->weight_bytes += packed_bytes(*packed);
+    variant->block_weights += (size_t)length(cut.row) * (size_t)length(cut.column);
+    variant->pruned_weights += pruned;
 }
 
 static void build_output(struct build *build)
@@ -294,8 +316,8 @@ static void build_output(struct build *build)
     format.sparsity = 0;
     size_t pruned;
     int status;
-    if (in_memory(&cut.tensor) == NULL && !format.per_tensor) // one scale of all wants to see all
-        status = pack_output_rows(build, &cut, &format);
+    if (row_by_row(&cut, &format))
+        status = pack_by_rows(build, &cut, &format, &variant->output);
     else
         status = read_cut(build, &cut) != 0 ? build->status : pack_cut(build, &cut, &format, NULL, &variant->output, &pruned);
     release_cut(&cut);

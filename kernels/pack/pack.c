@@ -578,8 +578,12 @@ int packed_begin(const struct weight_format *format, int rows, int columns, stru
         packed_free(packed);
         return -ENOMEM;
     }
-    for (int index = 0; index < packed->panels; index++)
+    // by the shares of write_panels, which sees only some rows at a time here: whoever fills a panel, its reader has touched it first
+#pragma omp parallel for schedule(static) if (packed->panels > 1)
+    for (int index = 0; index < packed->panels; index++) {
         packed->offsets[index] = size * (size_t)index;
+        memset(packed->data + packed->offsets[index], 0, size);
+    }
     *out = packed;
     return 0;
 }

@@ -21,7 +21,7 @@
 
 enum { BATCH = 2, PROMPT = 32, STEPS = 4 };
 static const double spare = 0.15, small_things = 3e6; // bytes: headers, tables, what the allocator and threads' stacks keep
-static const double on_the_way = 2 * 384 * 1024 * 4;    // one of the largest block matrices in f32, and as codes; holes that such leave
+static const double on_the_way = 10 * 384 * 1024; // one of the largest block matrices: f32, codes, two masks; holes that such leave
 
 static char folder[] = "/tmp/llmsweep-XXXXXX", path[64], error[512];
 static size_t weights;

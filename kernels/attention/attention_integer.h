@@ -2,7 +2,7 @@
 // Attention over a cache of 8-bit or 4-bit codes: CACHE_NIBBLES is 0 or 1. Queries and weights become 16-bit integers with a scale for
 // each group or block, whose rounding (2⁻¹⁶ of the largest) is far below that of the cache; products of pairs of 16-bit numbers are summed in
 // 32 bits, which one instruction (vpdpwssd) does for 32 products at twice the rate of f32, and are exact: a group of 64 dimensions or a
-// block of 128 positions stays below 128·32767·128 < 2³⁰. A scale of a position's values goes into its weight before that is rounded.
+// block of 256 positions stays below 256·32767·127 < 2³¹. A scale of a position's values goes into its weight before that is rounded.
 #ifndef LLMSWEEP_ATTENTION_INTEGER_H
 #define LLMSWEEP_ATTENTION_INTEGER_H
 

@@ -163,9 +163,9 @@ static int check_shape(const struct kernel *kernel, enum kv_type kv, const struc
 
 static int check(const struct kernel *kernel, uint64_t seed, size_t *comparisons, char *message, size_t message_size)
 {
-    // around panels of 16, tiles of 64, blocks of 128; lines around tiles of 4 and 6 and passes of 48; dimensions around groups of 64
+    // around panels of 16, tiles of 64, blocks of 256; lines around tiles of 4 and 6 and passes of 48; dimensions around groups of 64
     static const int rows[] = { 1, 2, 5, 17 }, heads[] = { 1, 2, 3, 7 }, dims[] = { 16, 48, 64, 80, 128 };
-    static const int firsts[] = { 0, 1, 14, 15, 16, 47, 63, 64, 126, 127, 128, 200 };
+    static const int firsts[] = { 0, 1, 14, 15, 16, 47, 63, 64, 127, 254, 255, 256 };
     static const struct shape large[] = { { 70, 1, 64, 0, 0, 0 }, { 49, 1, 64, 90, 0, 20 }, { 1, 4, ATTENTION_MAX_HEAD_DIM, 700, 0, 0 },
                                           { 3, 8, 192, 300, 64, 0 }, { 1, 9, 64, 1500, 1000, 50 }, { 33, 4, 128, 130, 17, 0 },
                                           { 150, 2, 64, 0, 1, 5 }, { 60, 3, 80, 100, 128, 0 } };
@@ -300,7 +300,10 @@ static void run(struct op_problem *problem, int copy, int phase, int part, int p
         const uint8_t *keys = problem->cache +
                               2 * ((size_t)copy * (size_t)problem->kv_heads + (size_t)head) * problem->head_bytes;
         const int row = split ? 0 : block * ROWS, left = problem->rows - row;
-        const int piece_end = (block + 1) * PIECE;
+        const int piece_end = (block + 1) * PIECE, next = item + 1;
+        const size_t panel = attention_panel_bytes(problem->kv, problem->head_dim);
+        const uint8_t *soon = problem->cache + 2 * ((size_t)copy * (size_t)problem->kv_heads + (size_t)(next / blocks)) * problem->head_bytes +
+                              (size_t)(next % blocks * PIECE / ATTENTION_PANEL) * panel;
         problem->function(&(struct attention_call){
             .kv = problem->kv, .q = problem->q + (size_t)row * width + (size_t)head * head_floats, .q_stride = width, .keys = keys,
             .values = keys + problem->head_bytes, .begin = split ? block * PIECE : 0,
@@ -308,6 +311,7 @@ static void run(struct op_problem *problem, int copy, int phase, int part, int p
             .out = problem->out + (size_t)row * width + (size_t)head * head_floats, .out_stride = width,
             .rows = split ? 1 : left < ROWS ? left : ROWS, .q_heads = problem->group, .head_dim = problem->head_dim,
             .first_position = problem->positions - problem->rows + row, .scale = 1 / sqrtf((float)problem->head_dim),
+            .soon = split && next < end ? soon : NULL,
             .partial = split ? problem->partial + (size_t)item * (size_t)problem->group * each : NULL });
     }
 }

@@ -89,9 +89,7 @@ static void attend_lines(const struct attention_call *call, int first, int count
             vec_store(line[i].out + d, vec_zero());
     }
     const int tiles = (count + TILE - 1) / TILE;
-    int block = BLOCK;
-    while (block > SMALLEST_BLOCK && 2 * attention_panel_bytes(call->kv, head_dim) * (size_t)block / ATTENTION_PANEL > BLOCK_BYTES)
-        block /= 2;
+    const int block = BLOCK;
     const int hidden = line[0].first > call->begin ? (line[0].first - call->begin) / ATTENTION_PANEL * ATTENTION_PANEL : 0;
     for (int begin = call->begin + hidden; begin <= line[count - 1].last; begin += block)
         for (int tile = 0; tile < tiles; tile++) {

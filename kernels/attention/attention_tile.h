@@ -22,9 +22,7 @@ enum {
     TILE = ATTENTION_TILE,
     SPAN = COLUMNS * VEC, // positions or head dimensions of a tile
     LINES = 96,
-    BLOCK = 128, // at most; fewer where a block's keys and values are more than BLOCK_BYTES
-    SMALLEST_BLOCK = 64,
-    BLOCK_BYTES = 32 << 10,
+    BLOCK = 256, // positions: a piece of decode, so that what a block costs beside its positions is paid once a piece
     GROUPS = ATTENTION_MAX_HEAD_DIM / ATTENTION_GROUP,
 };
 

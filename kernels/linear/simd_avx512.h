@@ -293,7 +293,7 @@ enum { Q8_STRIP_PANELS = 2, Q8_MOVES_CODES = 1, Q8_SPARE = 2, Q8_DENSE_FEW = 40 
 #endif
 #define Q8_CENTRE(bits) 0 // vint_dot() multiplies codes less this
 #define DOT_PARTS(width)                                                                                               \
-    ((width) <= 2 ? 4 : 2) // independent sums: a dot takes 5 cycles, two start in each
+    ((width) <= 2 ? 4 : (width) <= 4 ? 2 : 1) // independent sums: a dot takes 5 cycles, two start in each
 enum { DOT_PARTS_LIMIT = 4 };
 static inline vint vint_add(vint a, vint b) { return _mm512_add_epi32(a, b); }
 static inline vint vint_mul(vint a, vint b) { return _mm512_mullo_epi32(a, b); }
@@ -314,7 +314,9 @@ static inline vint vint_negated_zeros(const uint8_t *zeros, int bits) {
 // sum + Σ of four codes × four activations
 static inline vint vint_dot(vint sum, vint codes, vint x, int bits) {
     (void)bits;
-    return _mm512_dpbusd_epi32(sum, codes, x);
+    // Compilers copy sums to and fro around the intrinsic's instruction.
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(codes), "v"(x));
+    return sum;
 }
 // Of the block store, whose weights are signed and whose activations are unsigned: what is added to these.
 #define Q8_X_OFFSET(bits) 128
@@ -328,10 +330,7 @@ static inline vint vint_weigh(vint codes, int factor) {
 }
 // sum + Σ of four activations × four signed codes
 static inline vint vint_dot_signed(vint sum, vint x, vint codes, int bits) {
-    (void)bits;
-    // Compilers copy each sum to and fro around the intrinsic's instruction.
-    __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(x), "v"(codes));
-    return sum;
+    return vint_dot(sum, x, codes, bits);
 }
 // sum + zeros·sums, |zeros| ≤ 255 and sums of 32 activations: both fit in 16 bits.
 static inline vint vint_correct(vint sum, vint zeros, vint sums) {

@@ -29,10 +29,20 @@ struct tile_work {
     float *totals;
 };
 
-// sums = x · weights of a group. Registers are part of the instruction, so they are named.
+// What sums begin with where tokens have a scale a group, see SUM_BIAS: each row of a tile is this line.
+static const _Alignas(64) int32_t tile_bias[PACKED_PANEL_ROWS] = {
+#define FOUR SUM_BIAS_BITS, SUM_BIAS_BITS, SUM_BIAS_BITS, SUM_BIAS_BITS
+    FOUR, FOUR, FOUR, FOUR
+#undef FOUR
+};
+
+// sums = x · weights of a group, or with SUM_BIAS. Registers are part of the instruction, so they are named.
 #define TILE_GROUP(sums, x_tile, weight_tile)                                                                          \
     do {                                                                                                               \
-        _tile_zero(sums);                                                                                              \
+        if (scaled && !zeros)                                                                                          \
+            _tile_loadd(sums, tile_bias, 0);                                                                           \
+        else                                                                                                           \
+            _tile_zero(sums);                                                                                          \
         for (int step = 0; step < steps; step++) {                                                                     \
             _tile_loadd(x_tile, x, unit);                                                                              \
             _tile_loadd(weight_tile, weights, 64);                                                                     \
@@ -45,19 +55,26 @@ struct tile_work {
         }                                                                                                              \
     } while (0)
 
-// A group's sums to totals: one FMA a vector, and where tokens have a scale a group, a multiplication. What linear_biased() puts behind
-// these scales is not used: sums that begin with a bias would have to be loaded into the tile, where zeros cost nothing.
+// A group's sums to totals: a conversion and a multiply-add a vector, or two multiply-adds where tokens have a scale a group, of which the
+// first takes SUM_BIAS away. Rows' zeros are corrected as tile_q8_avx512vnni.h does it; these sums have no bias.
 FLATTEN void tile_scale(const struct tile_work *work, const int rows, int group, const int height, const bool zeros, const bool scaled,
                         const int32_t *sums, __m512 *total) {
     const __m512 scale = _mm512_load_ps(work->scales + rows * group);
+    const float *x_scales = scaled ? work->x_scales + 2 * height * group : NULL;
 #pragma GCC unroll 16
     for (int i = 0; i < height; i++) {
         __m512i sum = _mm512_load_si512(sums + PACKED_PANEL_ROWS * i);
-        if (zeros) // as tile_q8_avx512vnni.h corrects what the rows' zeros add
+        __m512 scaled_sum;
+        if (zeros) {
             sum = vint_correct(sum, _mm512_load_si512(work->zeros + rows * group),
                                _mm512_set1_epi32(work->corrections[height * group + i]));
-        const __m512 by = scaled ? _mm512_mul_ps(scale, _mm512_set1_ps(work->x_scales[2 * height * group + i])) : scale;
-        total[i] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), by, total[i]);
+            scaled_sum = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), _mm512_set1_ps(x_scales[i]));
+        } else if (scaled) {
+            scaled_sum = _mm512_fmadd_ps(_mm512_castsi512_ps(sum), _mm512_set1_ps(x_scales[i]), _mm512_set1_ps(x_scales[height + i]));
+        } else {
+            scaled_sum = _mm512_cvtepi32_ps(sum);
+        }
+        total[i] = _mm512_fmadd_ps(scaled_sum, scale, total[i]);
     }
 }
 

@@ -20,7 +20,7 @@
 #include "harness/clock.h"
 
 enum { BATCH = 2, PROMPT = 32, STEPS = 4 };
-static const double spare = 0.15, small_things = 3e6; // bytes: headers, tables, what the allocator and threads' stacks keep
+static const double spare = 0.15, small_things = 3e6 + (2 << 20); // bytes: headers, tables, what the allocator and threads' stacks keep, and a huge page in part
 static const double on_the_way = 10 * 384 * 1024; // one of the largest block matrices: f32, codes, two masks; holes that such leave
 
 static char folder[] = "/tmp/llmsweep-XXXXXX", path[64], error[512];

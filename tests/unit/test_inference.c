@@ -15,11 +15,11 @@
 static char error[512];
 static const struct machine_limits limits = {.cores = 4, .memory_bytes = (uint64_t)1 << 40, .cache_bytes = 1 << 20, .oversubscribe = true};
 
-#define BASE "model = bench/models/shapes/smollm2-135m.ini\nformat = q8g64\ngen = 4\n"
+#define BASE "model = bench/models/shapes/smollm2-135m.ini\ngen = 4\n"
 
 static void make(struct spec *spec, struct plan *plan, const char *lines) {
     char text[1000];
-    snprintf(text, sizeof text, BASE "%s", lines);
+    snprintf(text, sizeof text, BASE "%s%s", strstr(lines, "format =") ? "" : "format = q8g64\n", lines);
     if (spec_parse(spec, &inference_workload, "a.ini", text, strlen(text), NULL, 0, error, sizeof error))
         fail_msg("%s", error);
     if (plan_make(plan, spec, &limits, error, sizeof error))
@@ -44,7 +44,7 @@ static void test_names_stay(void **state) {
     (void)state;
     struct spec spec;
     struct plan plan;
-    make(&spec, &plan, "batch = 4\nprompt = 32\nlayout = t1, dp2\n");
+    make(&spec, &plan, "batch = 4\nprompt = 32\nlayout = t1, dp2\nact = q8\n");
     assert_string_equal(plan.cells[0].cell.name, "44b2d9909fa4e503");
     assert_string_equal(plan.cells[1].cell.name, "751cd812e1196e83");
     plan_free(&plan);
@@ -54,6 +54,19 @@ static void test_names_stay(void **state) {
     for (size_t i = 0; i < plan.count; i++)
         for (size_t j = 0; j < i; j++)
             assert_string_not_equal(plan.cells[i].cell.name, plan.cells[j].cell.name);
+    plan_free(&plan);
+    spec_free(&spec);
+}
+
+static void test_activations_settle(void **state) {
+    (void)state;
+    static const char *const expected[] = {"f32", "f32", "f32", "q8g", "q8g", "q8"};
+    struct spec spec;
+    struct plan plan;
+    make(&spec, &plan, "format = f32, bf16, q16g32, q8g64, gptq:q2g32a, q4c\nbatch = 1\nlayout = t1\n");
+    assert_int_equal(plan.count, 6);
+    for (size_t i = 0; i < plan.count; i++) // in the order of the list
+        assert_string_equal(plan.cells[i].cell.value[AXIS_ACT], expected[i]);
     plan_free(&plan);
     spec_free(&spec);
 }
@@ -117,6 +130,7 @@ static void test_estimate(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_names_stay),
+        cmocka_unit_test(test_activations_settle),
         cmocka_unit_test(test_request_shapes),
         cmocka_unit_test(test_what_is_refused),
         cmocka_unit_test(test_estimate),

@@ -2,7 +2,7 @@
 // The body of the vector kernels of attention. Before it come vector_avx2.h or vector_avx512.h, and attention_float.h or
 // attention_integer.h, which include it and say how a cache's numbers are multiplied.
 //
-// A query line is one head of one row. Up to LINES of them go over the cache together, in blocks of up to BLOCK positions, so that a block is
+// A query line is one head of one row. Up to LINES of them go over the cache together, in blocks of BLOCK positions, so that a block is
 // read from memory once and from then on lies in the caches near the core; in a block, TILE lines at a time have their scores, weights and
 // sums made, in registers: TILE × COLUMNS accumulators, of positions for the scores, of head dimensions for the sums. Decode, with as
 // many lines as heads share the cache, is bound by reading it once; prefill by the multiplications, to which the exponentials (about
@@ -47,7 +47,7 @@ ALWAYS float weigh(struct line *line, int hidden, int visible, int positions, fl
 }
 
 ALWAYS void attend_tile(int lines, const struct attention_call *call, const struct queries *queries, int first, struct line *line, int begin,
-                        int positions, int block)
+                        int positions)
 {
     const size_t panel = attention_panel_bytes(call->kv, call->head_dim), offset = (size_t)(begin / ATTENTION_PANEL) * panel;
     float scores[TILE][BLOCK], shrink[TILE];
@@ -59,8 +59,8 @@ ALWAYS void attend_tile(int lines, const struct attention_call *call, const stru
         cap_scores(call->cap, positions, scores[i]);
     for (int i = 0; i < lines; i++)
         shrink[i] = weigh(&line[i], line[i].first - begin, line[i].last + 1 - begin, positions, scores[i]);
-    const bool last = begin + block >= call->end;
-    const uint8_t *next = !last ? keys + (size_t)(block / ATTENTION_PANEL) * panel : call->soon != NULL ? call->soon : keys;
+    const bool last = begin + BLOCK >= call->end;
+    const uint8_t *next = !last ? keys + (size_t)(BLOCK / ATTENTION_PANEL) * panel : call->soon != NULL ? call->soon : keys;
     prepare_weights(lines, call->head_dim, values, panel, positions, scores, &weights);
     int column = 0;
     for (; column + SPAN <= call->head_dim; column += SPAN)
@@ -89,24 +89,23 @@ static void attend_lines(const struct attention_call *call, int first, int count
             vec_store(line[i].out + d, vec_zero());
     }
     const int tiles = (count + TILE - 1) / TILE;
-    const int block = BLOCK;
     const int hidden = line[0].first > call->begin ? (line[0].first - call->begin) / ATTENTION_PANEL * ATTENTION_PANEL : 0;
-    for (int begin = call->begin + hidden; begin <= line[count - 1].last; begin += block)
+    for (int begin = call->begin + hidden; begin <= line[count - 1].last; begin += BLOCK)
         for (int tile = 0; tile < tiles; tile++) {
             const int from = count * tile / tiles, lines = count * (tile + 1) / tiles - from;
             // lines are in rising order of what they see: nothing that none of the tile sees is computed
-            const int seen = line[from + lines - 1].last + 1 - begin, positions = seen < block ? seen : block;
+            const int seen = line[from + lines - 1].last + 1 - begin, positions = seen < BLOCK ? seen : BLOCK;
             if (positions <= 0)
                 continue;
             switch (lines) { // a constant count of lines keeps the accumulators in registers
-            case 1: attend_tile(1, call, &queries, from, line + from, begin, positions, block); break;
-            case 2: attend_tile(2, call, &queries, from, line + from, begin, positions, block); break;
-            case 3: attend_tile(3, call, &queries, from, line + from, begin, positions, block); break;
+            case 1: attend_tile(1, call, &queries, from, line + from, begin, positions); break;
+            case 2: attend_tile(2, call, &queries, from, line + from, begin, positions); break;
+            case 3: attend_tile(3, call, &queries, from, line + from, begin, positions); break;
 #if ATTENTION_TILE > 4
-            case 4: attend_tile(4, call, &queries, from, line + from, begin, positions, block); break;
-            case 5: attend_tile(5, call, &queries, from, line + from, begin, positions, block); break;
+            case 4: attend_tile(4, call, &queries, from, line + from, begin, positions); break;
+            case 5: attend_tile(5, call, &queries, from, line + from, begin, positions); break;
 #endif
-            default: attend_tile(TILE, call, &queries, from, line + from, begin, positions, block); break;
+            default: attend_tile(TILE, call, &queries, from, line + from, begin, positions); break;
             }
         }
     for (int i = 0; i < count; i++) {

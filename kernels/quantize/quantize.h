@@ -50,4 +50,14 @@ static inline bool quantize_prepare(const struct quantize_group *group, uint32_t
     return false;
 }
 
+// Every group of the call's rows.
+static inline __attribute__((always_inline)) void quantize_groups(const struct quantize_rows_call *call,
+                                                                  void (*quantize_group)(const struct quantize_group *)) {
+    for (int row = call->begin; row < call->end; row++)
+        for (int i = 0; i < call->out->groups; i++) {
+            const struct quantize_group group = quantize_group_at(call, row, i);
+            quantize_group(&group);
+        }
+}
+
 #endif

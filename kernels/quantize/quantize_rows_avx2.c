@@ -39,13 +39,7 @@ static void quantize_group(const struct quantize_group *group) {
     }
 }
 
-static void quantize_rows(const struct quantize_rows_call *call) {
-    for (int row = call->begin; row < call->end; row++)
-        for (int i = 0; i < call->out->groups; i++) {
-            const struct quantize_group group = quantize_group_at(call, row, i);
-            quantize_group(&group);
-        }
-}
+static void quantize_rows(const struct quantize_rows_call *call) { quantize_groups(call, quantize_group); }
 
 const struct kernel quantize_rows_avx2 = {
     .name = "quantize_rows_avx2",

@@ -33,8 +33,7 @@ static void many_pack(const struct many_pass *pass) {
 }
 
 static void many_begin(const struct many_pass *pass, const struct many_band *band, int block) {
-    const size_t rows = (size_t)(band->panels * PACKED_PANEL_ROWS);
-    memset(many_totals(pass, band, block, 0), 0, (size_t)many_height(pass, block) * rows * sizeof(float));
+    many_clear(pass, band, block);
 }
 
 static void many_scales(const struct linear_block *block, int group, float *scales) {
@@ -90,15 +89,5 @@ static void many_multiply(const struct many_pass *pass, const struct many_band *
 }
 
 static void many_finish(const struct many_pass *pass, const struct many_band *band, int block) {
-    const struct linear_call *call = pass->call;
-    const float *totals = many_totals(pass, band, block, 0);
-    for (int strip = 0; strip < band->part.strips; strip++) {
-        const int first = (band->first + strip * MANY_STRIP_PANELS) * PACKED_PANEL_ROWS;
-        const int rows = many_strip_panels(band, strip) * PACKED_PANEL_ROWS;
-        for (int i = many_token(pass, block); i < many_token(pass, block + 1); i++, totals += rows) {
-            float *y = call->y + (size_t)(pass->first + i) * call->y_stride + first;
-            for (int row = 0; row < rows && first + row < call->end; row += LANES)
-                vfloat_store(y + row, vfloat_load(totals + row), call->end - first - row);
-        }
-    }
+    many_store(pass, band, block);
 }

@@ -101,6 +101,26 @@ static void many_band_run(const struct many_pass *pass, struct many_band *band) 
         many_finish(pass, band, block);
 }
 
+// many_begin() of totals that are floats; many_finish() where they are what y becomes.
+static inline void many_clear(const struct many_pass *pass, const struct many_band *band, int block) {
+    const size_t rows = (size_t)(band->panels * PACKED_PANEL_ROWS);
+    memset(many_totals(pass, band, block, 0), 0, (size_t)many_height(pass, block) * rows * sizeof(float));
+}
+
+static inline void many_store(const struct many_pass *pass, const struct many_band *band, int block) {
+    const struct linear_call *call = pass->call;
+    const float *totals = many_totals(pass, band, block, 0);
+    for (int strip = 0; strip * MANY_STRIP_PANELS < band->panels; strip++) {
+        const int first = (band->first + strip * MANY_STRIP_PANELS) * PACKED_PANEL_ROWS;
+        const int rows = many_strip_panels(band, strip) * PACKED_PANEL_ROWS;
+        for (int i = many_token(pass, block); i < many_token(pass, block + 1); i++, totals += rows) {
+            float *y = call->y + (size_t)(pass->first + i) * call->y_stride + first;
+            for (int row = 0; row < rows && first + row < call->end; row += LANES)
+                vfloat_store(y + row, vfloat_load(totals + row), call->end - first - row);
+        }
+    }
+}
+
 static void many_linear(const struct linear_call *call) {
     const int passes = (call->m + MANY_PASS - 1) / MANY_PASS, end = linear_panel_end(call);
     for (int i = 0; i < passes; i++) {

@@ -106,9 +106,8 @@ static void many_begin_strip(const struct many_pass *pass, const struct many_ban
 }
 
 static void many_begin(const struct many_pass *pass, const struct many_band *band, int block) {
-    const size_t rows = (size_t)(band->panels * PACKED_PANEL_ROWS);
     if (pass->call->weights->groups > 1)
-        memset(many_totals(pass, band, block, 0), 0, (size_t)many_height(pass, block) * rows * sizeof(float));
+        many_clear(pass, band, block);
     for (int strip = 0; strip * MANY_STRIP_PANELS < band->panels && pass->call->weights->groups == 1; strip++)
         many_begin_strip(pass, band, block, strip);
 }

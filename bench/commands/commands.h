@@ -5,6 +5,8 @@
 #ifndef LLMSWEEP_COMMANDS_H
 #define LLMSWEEP_COMMANDS_H
 
+#include <stdbool.h>
+
 // A row that main.c lists and dispatches on.
 struct command {
     const char *name, *arguments, *help;
@@ -27,6 +29,9 @@ int command_peers(int argc, char **argv);
 int command_roof(int argc, char **argv);
 int command_topo(int argc, char **argv);
 int command_train(int argc, char **argv);
+
+// numbers.c: whether an option's text is a whole number in [lowest, highest], and that number.
+bool command_number(const char *text, int lowest, int highest, int *value);
 
 #define LLMSWEEP_VERSION "0.1.0"
 

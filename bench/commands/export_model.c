@@ -47,16 +47,6 @@ static int parse_type(const char *word, enum tensor_type *type)
     return -EINVAL;
 }
 
-static int parse_threads(const char *word, int *threads)
-{
-    char *end;
-    const long number = strtol(word, &end, 10);
-    if (end == word || *end || number < 1 || number > 100000)
-        return -EINVAL;
-    *threads = (int)number;
-    return 0;
-}
-
 static bool same_file(const char *a, const char *b)
 {
     struct stat first, second;
@@ -121,7 +111,7 @@ int command_export_model(int argc, char **argv)
         case 'S': options.scope = optarg; break;
         case 'C': options.calibration_text = optarg; break;
         case 'N':
-            if (parse_threads(optarg, &options.threads))
+            if (!command_number(optarg, 1, 100000, &options.threads))
                 bad = "--threads wants a number, 1 or more";
             break;
         case 'T':

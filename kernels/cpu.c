@@ -123,6 +123,12 @@ static const char *const activation_names[ACTIVATION_COUNT] = {"f32", "q8", "bf1
 
 const char *activation_name(enum activation activation) { return activation_names[activation]; }
 
+enum activation activation_automatic(const struct weight_format *format) {
+    if (format->type != WEIGHT_QUANTIZED || format->bits > 8)
+        return ACTIVATION_F32;
+    return format->group > 0 ? ACTIVATION_Q8G : ACTIVATION_Q8;
+}
+
 int activation_parse(const char *word, enum activation *activation) {
     for (int i = 0; i < ACTIVATION_COUNT; i++) {
         if (strcmp(word, activation_names[i]) == 0) {

@@ -108,7 +108,10 @@ int packed_check_shape(const struct weight_format *format, int rows, int columns
 // larger than the rest costs no more than its own group. Kernels of ACTIVATION_Q8 compute both.
 enum activation { ACTIVATION_F32, ACTIVATION_Q8, ACTIVATION_BF16, ACTIVATION_Q8G, ACTIVATION_COUNT };
 const char *activation_name(enum activation activation); // "f32", "q8", "bf16", "q8g"
+#define ACTIVATION_WORDS "f32, bf16, q8, q8g" // for messages
 int activation_parse(const char *word, enum activation *activation);
+// What is used where nobody chooses: for weights of 8 bits and fewer codes, with a scale for each of the weights' groups where they have such.
+enum activation activation_automatic(const struct weight_format *format);
 // Whether linear kernels are given codes (struct quantized_rows), and not floats.
 static inline bool activation_quantized(enum activation activation) {
     return activation == ACTIVATION_Q8 || activation == ACTIVATION_Q8G;

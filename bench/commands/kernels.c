@@ -131,13 +131,6 @@ static int check_all(const struct kernels_request *request) {
     return failed > 0;
 }
 
-static bool read_number(const char *text, long highest, int *value) {
-    char *end;
-    const long number = strtol(text, &end, 10);
-    *value = (int)number;
-    return end != text && *end == '\0' && number >= 1 && number <= highest;
-}
-
 static bool read_tokens(const char *text, struct kernels_request *request) {
     request->token_count = 0;
     for (char *end; request->token_count < KERNELS_TOKENS_LIMIT; text = end + 1) {
@@ -282,13 +275,13 @@ static int take_option(struct kernels_request *request, enum action *action, int
         return weight_format_parse(optarg, &format, error, sizeof(error)) == 0 ? 0 : 1 + complain(error);
     case ACT:
         request->activations = optarg;
-        return activation_parse(optarg, &activation) == 0 ? 0 : 1 + wrong("unknown activations (known: f32, bf16, q8, q8g)", optarg);
+        return activation_parse(optarg, &activation) == 0 ? 0 : 1 + wrong("unknown activations (known: " ACTIVATION_WORDS ")", optarg);
     case SHAPES:
         return read_shapes(optarg, request, error, sizeof(error)) ? 0 : 1 + complain(error);
     case TOKENS:
         return read_tokens(optarg, request) ? 0 : 1 + wrong("not up to 16 token counts such as 1,8,64:", optarg);
     case THREADS:
-        return read_number(optarg, 4096, &request->bench.threads) ? 0 : 1 + wrong("not a number of threads:", optarg);
+        return command_number(optarg, 1, 4096, &request->bench.threads) ? 0 : 1 + wrong("not a number of threads:", optarg);
     case CACHE:
         for (int i = 0; i < 3; i++)
             if (strcmp(optarg, caches[i]) == 0) {

@@ -40,7 +40,7 @@ static int parse_words(struct model_session *session, const struct session_optio
     if (status == 0 && options->kv != NULL)
         status = kv_format_parse(options->kv, &session->kv, error, error_size);
     if (status == 0 && options->activation != NULL && activation_parse(options->activation, &session->activation) != 0) {
-        snprintf(error, error_size, "unknown activation '%s' (known: f32, bf16, q8, q8g)", options->activation);
+        snprintf(error, error_size, "unknown activation '%s' (known: " ACTIVATION_WORDS ")", options->activation);
         status = -EINVAL;
     }
     if (status == 0 && options->provider != NULL && provider_parse(options->provider, &session->provider) != 0) {

@@ -150,19 +150,12 @@ static int compare_models(const struct peers_request *request) {
 
 // ---------------------------------------------------------------------------------------------------------------------
 
-static bool read_number(const char *text, int lowest, int highest, int *value) {
-    char *end;
-    const long number = strtol(text, &end, 10);
-    *value = (int)number;
-    return end != text && !*end && number >= lowest && number <= highest;
-}
-
 static bool read_threads(const char *text, struct peers_request *request) {
     char copy[64], *rest = copy;
     snprintf(copy, sizeof copy, "%s", text);
     request->thread_count = 0;
     for (char *word; (word = strsep(&rest, ",")) != NULL;)
-        if (request->thread_count == PEERS_THREADS_LIMIT || !read_number(word, 1, 4096, &request->threads[request->thread_count++]))
+        if (request->thread_count == PEERS_THREADS_LIMIT || !command_number(word, 1, 4096, &request->threads[request->thread_count++]))
             return false;
     return true;
 }
@@ -183,13 +176,13 @@ static int take_option(struct peers_request *request, int option) {
     case THREADS:
         return read_threads(optarg, request) ? 0 : 1 + wrong("not up to 8 thread counts such as 1,2:", optarg);
     case PAIRS:
-        return read_number(optarg, 1, PEER_PAIRS_LIMIT / 2, &request->pairs) ? 0 : 1 + wrong("not 1 to 50 pairs:", optarg);
+        return command_number(optarg, 1, PEER_PAIRS_LIMIT / 2, &request->pairs) ? 0 : 1 + wrong("not 1 to 50 pairs:", optarg);
     case LAYERS:
-        return read_number(optarg, 1, 1000, &request->layers) ? 0 : 1 + wrong("not 1 to 1000 layers:", optarg);
+        return command_number(optarg, 1, 1000, &request->layers) ? 0 : 1 + wrong("not 1 to 1000 layers:", optarg);
     case PROMPT:
-        return read_number(optarg, 1, 4000, &request->prompt) ? 0 : 1 + wrong("not 1 to 4000 tokens:", optarg);
+        return command_number(optarg, 1, 4000, &request->prompt) ? 0 : 1 + wrong("not 1 to 4000 tokens:", optarg);
     case GEN:
-        return read_number(optarg, 1, 4000, &request->gen) ? 0 : 1 + wrong("not 1 to 4000 tokens:", optarg);
+        return command_number(optarg, 1, 4000, &request->gen) ? 0 : 1 + wrong("not 1 to 4000 tokens:", optarg);
     case NO_LIBRARIES:
         request->libraries = false;
         return 0;

@@ -7,6 +7,7 @@
 
 #include "bench/report/draft.h"
 #include "harness/counters_events.h"
+#include "kernels/kernel.h"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Block 0: the roofs, x y dx dy label. Then a block a format: operations per byte, GOP/s with bounds, cell.
@@ -69,7 +70,8 @@ void plot_roofline(struct draft *d) {
     }
     bool integer = false, floating = false;
     for (size_t i = 0; i < count; i++) {
-        const bool codes = strncmp(cells[i]->act, "q8", 2) == 0; // q8, q8g
+        enum activation activation;
+        const bool codes = !activation_parse(cells[i]->act, &activation) && activation_quantized(activation);
         integer |= codes;
         floating |= !codes;
     }

@@ -173,5 +173,5 @@ void inference_settle(struct cell *cell) {
     struct variant_recipe recipe = {0};
     char reason[256];
     if (!strcmp(cell->value[AXIS_ACT], "auto") && !recipe_parse_format(cell->value[AXIS_FORMAT], &recipe, reason, sizeof reason))
-        cell->value[AXIS_ACT] = recipe.format.type != WEIGHT_QUANTIZED || recipe.format.bits > 8 ? "f32" : recipe.format.group > 0 ? "q8g" : "q8";
+        cell->value[AXIS_ACT] = activation_name(activation_automatic(&recipe.format));
 }

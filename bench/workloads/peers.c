@@ -149,10 +149,9 @@ static int open_own(const struct peers *peers, const char *format, int threads, 
         result = layout_parse(word, &layout, error, error_size);
     if (!result)
         result = variant_create(&own->variant, &peers->model, &recipe, &layout, 0, error, error_size);
-    const bool integer = !result && recipe.format.type == WEIGHT_QUANTIZED && recipe.format.bits <= 8;
-    const bool grouped = integer && recipe.format.group > 0;
+    const enum activation automatic = result ? ACTIVATION_F32 : activation_automatic(&recipe.format);
     const struct engine_options engine = {
-        .activation = grouped ? options->activation : integer ? ACTIVATION_Q8 : ACTIVATION_F32, .max_batch = 1, .max_context = positions + 1};
+        .activation = automatic == ACTIVATION_Q8G ? options->activation : automatic, .max_batch = 1, .max_context = positions + 1};
     if (!result)
         result = engine_open(&own->engine, own->variant, comm_world(), &engine, error, error_size);
     own->tokens = calloc((size_t)positions + 2, sizeof *own->tokens);

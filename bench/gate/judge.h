@@ -2,8 +2,8 @@
 // The verdicts of a gate: statistics of pairs, and nothing that runs or reads anything.
 //
 // Each block of the schedule gives, for every cell and phase, one figure of the base, one of the head and a second one of the base: fresh
-// processes, one after the other, in an order that is random and reversed in the next block. Base and head of a block are a pair; base and
-// base again are an A/A pair, which says what the machine does by itself.
+// processes, one after the other, in an order that is random and reversed in the next block. The head and the geometric mean of both figures of
+// the base are a pair; the base and the base again are an A/A pair, which says what the machine does by itself.
 #ifndef LLMSWEEP_GATE_JUDGE_H
 #define LLMSWEEP_GATE_JUDGE_H
 
@@ -24,7 +24,7 @@ struct gate_rules {
 
 struct gate_judgement {
     size_t pairs;
-    struct figure ratio; // head over base, median of the pairs' ratios, 95% bootstrap interval
+    struct figure ratio; // head over the mean of both figures of the base, median of the pairs' ratios, 95% bootstrap interval
     double p, p_adjusted; // Wilcoxon's signed rank, Holm over all series
     double floor;         // |ratio − 1| that the A/A pairs' interval reaches
     double smallest_effect; // that would have been found four times in five

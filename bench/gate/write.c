@@ -106,8 +106,8 @@ static void write_judged(const struct gate_options *options, const struct gate_r
     write_quality(options, document, result);
     if (result->lone)
         document_paragraph(document, "%zu cells are in one version only, and were not judged.", result->lone);
-    document_paragraph(document, "Slower or faster: the 95%% bootstrap interval of the median paired ratio excludes 1, the change is at least %.3g%% and above the A/A "
-                       "floor of its figure, Wilcoxon's p adjusted by Holm over all figures is below %.2g%s.",
+    document_paragraph(document, "Slower or faster: the 95%% bootstrap interval of the median ratio of the head to both runs of the base in a block excludes 1, the "
+                       "change is at least %.3g%% and above the A/A floor of its figure, Wilcoxon's p adjusted by Holm over all figures is below %.2g%s.",
                        options->rules.threshold * 100, options->rules.level,
                        options->second_look ? ", and the second set of pairs says the same by itself. Only figures that the first set lets look changed are looked at again"
                                             : "");

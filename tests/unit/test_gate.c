@@ -156,6 +156,23 @@ static void test_few_pairs(void **state) {
     assert_int_equal(judgement.verdict, VERDICT_AMBIGUOUS);
 }
 
+// A pair is the head and the mean of what the base did twice.
+static void test_base_twice(void **state) {
+    (void)state;
+    double base[BLOCKS], head[BLOCKS], again[BLOCKS];
+    struct gate_judgement judgement;
+    for (size_t i = 0; i < BLOCKS; i++) {
+        base[i] = 100 * (1 + 0.01 * (double)(i % 3));
+        again[i] = base[i] * 1.21;
+        head[i] = base[i] * 1.1;
+    }
+    struct gate_series series = {base, head, again, BLOCKS};
+    assert_int_equal(gate_judge(&series, 1, &rules, &judgement), 0);
+    assert_true(fabs(judgement.ratio.value - 1) < 1e-9);
+    assert_true(fabs(judgement.floor - 0.21) < 1e-9);
+    assert_int_equal(judgement.pairs, BLOCKS);
+}
+
 // A change that is real and smaller than what is of interest is no verdict; one that the machine makes by itself neither.
 static void test_threshold_and_floor(void **state) {
     (void)state;
@@ -203,7 +220,7 @@ static void test_pairs_needed(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_false_alarms), cmocka_unit_test(test_finds), cmocka_unit_test(test_two_sets), cmocka_unit_test(test_few_pairs),
-        cmocka_unit_test(test_threshold_and_floor), cmocka_unit_test(test_second_look), cmocka_unit_test(test_pairs_needed),
+        cmocka_unit_test(test_base_twice),        cmocka_unit_test(test_threshold_and_floor), cmocka_unit_test(test_second_look), cmocka_unit_test(test_pairs_needed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -116,7 +116,7 @@ char *report_svg_inline(const struct report_run *run, const char *svg, const cha
     if (!out)
         return NULL;
     sscanf(box, "viewBox=\"0 0 %lf %lf", &width, &height);
-    fprintf(out, "<svg viewBox=\"0 0 %g %g\" role=\"img\" aria-label=\"", width, height);
+    fprintf(out, "<div class=\"plot\"><svg viewBox=\"0 0 %g %g\" role=\"img\" aria-label=\"", width, height);
     html_text(out, title);
     fputs("\">\n", out);
     size_t kernel_count;
@@ -159,6 +159,7 @@ char *report_svg_inline(const struct report_run *run, const char *svg, const cha
             fputc(*at, out), skip = 1;
         at += skip;
     }
+    fputs("</div>", out);
     free(kernels);
     return fclose(out) ? (free(result), NULL) : result;
 }

@@ -102,10 +102,11 @@ enum { PACKED_PANEL_ROWS = 16 };
 int packed_check_shape(const struct weight_format *format, int rows, int columns, char *reason, size_t reason_size);
 
 // ---------------------------------------------------------------------------------------------------------------------
-// Activations: f32; bf16, to which the kernels of dense bf16 weights round what they are given (to nearest even), for sums in f32; or
-// dynamically quantized to 8 bits, symmetric, with the sums of each 32 codes that the offset of unsigned weights and asymmetric zero
-// points need. q8 has one scale a token; q8g one for each group of columns that the weights have a scale for, so that an activation far
-// larger than the rest costs no more than its own group. Kernels of ACTIVATION_Q8 compute both.
+// Activations: f32; bf16, to which kernels round what they are given (to nearest even), for sums in f32; or dynamically quantized to 8 bits,
+// symmetric, with the sums of each 32 codes that the offset of unsigned weights and asymmetric zero points need. q8 has one scale a token;
+// q8g one for each group of columns that the weights have a scale for, so that an activation far larger than the rest costs no more than
+// its own group. Kernels of ACTIVATION_Q8 compute both, and ours of ACTIVATION_F32 compute f32 and bf16, as the call says. What has
+// ACTIVATION_BF16 of its own is matrix tiles, which also round weights to bf16, and a library.
 enum activation { ACTIVATION_F32, ACTIVATION_Q8, ACTIVATION_BF16, ACTIVATION_Q8G, ACTIVATION_COUNT };
 const char *activation_name(enum activation activation); // "f32", "q8", "bf16", "q8g"
 #define ACTIVATION_WORDS "f32, bf16, q8, q8g" // for messages
@@ -142,6 +143,7 @@ typedef void quantize_rows_function(const struct quantize_rows_call *call);
 // y[i][j] = Σₖ x[i][k]·w[j][k] for rows i of x and the output columns j in [begin, end).
 struct linear_call {
     const struct packed_matrix *weights;  // (n, k)
+    enum activation activation;           // ACTIVATION_BF16: kernels with ACTIVATION_F32 round x first. All others need not be told
     const float *x;                       // (m, k), row stride x_stride; for kernels with ACTIVATION_F32 and ACTIVATION_BF16
     const struct quantized_rows *x_codes; // (m, k); for kernels with ACTIVATION_Q8. Its groups are 1 or those of the weights
     size_t x_stride;                      // in floats

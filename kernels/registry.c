@@ -32,6 +32,8 @@ const struct kernel *kernel_find(const char *name) {
 bool kernel_computes(const struct kernel *kernel, const struct weight_format *format, enum activation activation) {
     if (activation == ACTIVATION_Q8G) // our kernels of q8 take a scale a group as well, where the weights have groups
         return format->group > 0 && kernel->provider == PROVIDER_OWN && kernel_computes(kernel, format, ACTIVATION_Q8);
+    if (activation == ACTIVATION_BF16 && kernel->activation == ACTIVATION_F32) // ours round what they read, if told to
+        return kernel->provider == PROVIDER_OWN && kernel_computes(kernel, format, ACTIVATION_F32);
     if (kernel->op != OP_LINEAR || kernel->activation != activation)
         return false;
     if (kernel->any_store) // a scalar kernel reads every store, and with bits 0 every width of it
@@ -68,7 +70,6 @@ const struct kernel *kernel_linear(const struct weight_format *format, enum acti
                  activation_name(activation),
                  activation == ACTIVATION_Q8     ? " (8-bit activations need weights quantized to 8 bits or fewer)"
                  : activation == ACTIVATION_Q8G  ? " (activations with a scale a group need weights of 8 bits or fewer that have groups)"
-                 : activation == ACTIVATION_BF16 ? " (bf16 activations need dense bf16 weights)"
                                                  : "");
     else
         snprintf(why, why_size, "provider %s has no %s weights with %s activations (it computes dense f32%s)",

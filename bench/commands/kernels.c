@@ -38,7 +38,7 @@ static const char usage[] =
     "  --shapes LIST     matrices as outputs x inputs, 2048x5632,4096x4096, or files of dimensions, bench/models/shapes/llama-3-8b.ini\n"
     "  --tokens M,M,…    tokens at once (1,128; with --full 1,2,4,8,32,128,512)\n"
     "  --format WORD     of the weights (the first that the kernel computes)\n"
-    "  --act WORD        activations: those of the kernel's name, or q8g in kernels of q8 (a scale for each group of the weights)\n"
+    "  --act WORD        activations: those of the kernel's name, or q8g in kernels of q8 (a scale for each group of the weights), bf16 in kernels of f32\n"
     "examples: llmsweep kernels --bench --csv results/mine/kernels.csv\n"
     "          llmsweep kernels --bench --filter '*_q4_*' --shapes 4096x14336 --tokens 1,32,512 --threads 2\n"
     "          LLMSWEEP_ISA=avx2 llmsweep kernels --list\n"
@@ -85,7 +85,7 @@ static void list(const struct kernels_request *request) {
                 continue;
             const struct kernel *kernel =
                 kernel_linear(&format, (enum activation)activation, PROVIDER_OWN, why, sizeof(why));
-            const bool listed = kernel != NULL ? kernels_wanted(request, kernel) : activation != ACTIVATION_BF16 && activation != ACTIVATION_Q8G;
+            const bool listed = kernel != NULL ? kernels_wanted(request, kernel) : activation != ACTIVATION_Q8G;
             if (listed)
                 printf("%-14s %-4s %s\n", words[i], activation_name((enum activation)activation), why);
         }

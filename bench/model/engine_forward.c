@@ -31,9 +31,9 @@ static void linear(struct engine *engine, const struct team_member *self, const 
 {
     if (range.begin >= range.end)
         return;
-    const struct linear_call call = { .weights = weights, .x = input->x, .x_codes = input->codes, .x_stride = input->stride, .y = y,
-                                      .y_stride = y_stride, .m = rows, .begin = range.begin, .end = range.end,
-                                      .scratch = engine->spaces[self->thread].scratch };
+    const struct linear_call call = { .weights = weights, .activation = engine->options.activation, .x = input->x, .x_codes = input->codes,
+                                      .x_stride = input->stride, .y = y, .y_stride = y_stride, .m = rows, .begin = range.begin,
+                                      .end = range.end, .scratch = engine->spaces[self->thread].scratch };
     (weights == engine->variant->output ? engine->output_linear : engine->linear)(&call);
 }
 

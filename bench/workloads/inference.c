@@ -404,7 +404,9 @@ static void roof_columns(const struct inference_plan *plan, const struct inferen
                          struct record *row) {
     double bytes = record_number(row, "bytes_per_token"), operations = record_number(row, "flops_per_token");
     double bandwidth = isfinite(roof->hot) ? roof->hot : roof->stream;
-    double peak = activation_quantized(read->activation) ? roof->int8 : roof->fp32;
+    // Products of bf16 are tiles', and elsewhere f32's.
+    bool tiles = read->activation == ACTIVATION_BF16 && read->isa >= ISA_AMX;
+    double peak = activation_quantized(read->activation) ? roof->int8 : tiles ? fmax(roof->bf16, roof->fp32) : roof->fp32;
     double limit = roof_tokens_per_second(bandwidth, peak, bytes, operations), reached = record_number(row, "decode_tps") / limit;
     if (!isfinite(limit))
         return;

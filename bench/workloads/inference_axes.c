@@ -125,7 +125,7 @@ const struct axis inference_axes[INFERENCE_AXES] = {
     [AXIS_PRUNE] = {"prune", "none", "none, 50% (by magnitude), global:50%, 2:4, 4:8, b16x4:50%; wanda:50%, sparsegpt:2:4, gradient:50%", false, canonical_prune},
     [AXIS_FORMAT] = {"format", "f32", "f32 bf16 q16 q8g32 q6g32 q5g32 q4g32 q3g32 q2g32 q4c; a behind it: asymmetric; gptq:q4g128, awq:q4g128a, hqq:q4g64a", false,
                      canonical_format},
-    [AXIS_ACT] = {"act", "auto", "activations: f32, bf16 (with bf16 weights), q8 (a scale a token), q8g (a scale for each group of the weights), or auto: for weights of 8 bits and fewer q8g, where they have groups, and q8", false, canonical_act},
+    [AXIS_ACT] = {"act", "auto", "activations: f32, bf16 (rounded; where there is AMX, weights of many tokens too), q8 (a scale a token), q8g (a scale for each group of the weights), or auto: for weights of 8 bits and fewer q8g, where they have groups, and q8", false, canonical_act},
     [AXIS_KV] = {"kv", "f32", "the KV cache: f32, bf16, q8, q4; q8w128: the newest 128 tokens in f32", false, canonical_kv},
     [AXIS_BATCH] = {"batch", "1", "sequences in flight over the whole layout", false, canonical_batch},
     [AXIS_PROMPT] = {"prompt", "128", "tokens before the first generated one; 32|128: a batch of both lengths, in turn", false, canonical_prompt},

@@ -17,7 +17,7 @@ struct many_part {
 };
 #include "kernels/linear/linear_many.h"
 
-extern const struct kernel linear_bf16_bf16_avx512;
+extern const struct kernel linear_f32_bf16_avx512;
 
 // Tokens of a matrix tile: half of a block's.
 static int tile_tokens(const struct many_pass *pass) {
@@ -107,7 +107,9 @@ static void many_finish(const struct many_pass *pass, const struct many_band *ba
 
 static void linear(const struct linear_call *call) {
     if (call->m < MATRIX_TOKENS) {
-        ((linear_function *)linear_bf16_bf16_avx512.function)(call);
+        struct linear_call fewer = *call;
+        fewer.activation = ACTIVATION_BF16;
+        ((linear_function *)linear_f32_bf16_avx512.function)(&fewer);
         return;
     }
     many_linear(call);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Block store, more tokens than are computed at once from registers, whatever the activations: the order of the work.
 // Who includes this has defined
-//   BLOCK_PASS, BLOCK_TILES, BLOCK_WALK, block_x(), block_x_stride(), block_words(), block_grouped(), block_x_scales(), word_packed()
+//   BLOCK_PASS, BLOCK_TILES, BLOCK_WALK, block_x(), block_x_stride(), block_words(), block_grouped(), block_x_scales(), block_word()
 // and defines the steps that are declared below.
 //
 // Lanes are tokens here, unlike elsewhere: weights are what is broadcast, a word (four codes, or a float) at a time, so
@@ -38,7 +38,7 @@ static inline int block_vectors(const struct block_pass *pass, int first) {
 }
 
 // Tokens' words to lanes, those beyond the last token being zero.
-static void block_pack_vector(const uint8_t *from, size_t stride, int tokens, int words, uint8_t *to) {
+static void block_pack_vector(const struct linear_call *call, const uint8_t *from, size_t stride, int tokens, int words, uint8_t *to) {
     static const _Alignas(64) uint8_t nothing[sizeof(vint)];
     for (int word = 0; word < words; word += LANES) {
         vint square[LANES];
@@ -46,7 +46,7 @@ static void block_pack_vector(const uint8_t *from, size_t stride, int tokens, in
             square[i] = vint_load(i < tokens ? from + (size_t)i * stride + sizeof(float) * (size_t)word : nothing);
         vint_transpose(square);
         for (int i = 0; i < LANES; i++)
-            vint_store(to + sizeof(float) * (size_t)(BLOCK_LANES * (word + i)), word_packed(square[i]));
+            vint_store(to + sizeof(float) * (size_t)(BLOCK_LANES * (word + i)), block_word(call, square[i]));
     }
 }
 
@@ -67,7 +67,7 @@ static void block_pack(const struct block_pass *pass, const uint8_t *x, size_t s
         uint8_t *to = pass->x + sizeof(float) * (size_t)first * (size_t)pass->words;
         for (int v = 0; v < block_vectors(pass, first); v++) {
             const int token = first + LANES * v;
-            block_pack_vector(x + (size_t)(pass->first + token) * stride, stride, pass->tokens - token, pass->words,
+            block_pack_vector(pass->call, x + (size_t)(pass->first + token) * stride, stride, pass->tokens - token, pass->words,
                               to + sizeof(vint) * (size_t)v);
         }
     }

@@ -133,6 +133,7 @@ static void run(struct op_problem *problem, int copy, int phase, int part, int p
             abort(); // a run has no way to report an error, and must not be timed without having run
     }
     const struct linear_call call = {.weights = problem->weights[copy],
+                                     .activation = problem->activation,
                                      .x = linear->x,
                                      .x_codes = linear_problem_codes(linear, problem->activation),
                                      .x_stride = linear->x_stride,
@@ -156,8 +157,8 @@ static double bytes(const struct op_problem *problem) {
 static enum op_arithmetic arithmetic(const struct kernel *kernel) {
     if (kernel->activation == ACTIVATION_Q8)
         return ARITHMETIC_INT8;
-    const bool tiles = kernel->isa == ISA_AMX || kernel->provider == PROVIDER_ONEDNN;
-    return tiles && kernel->weight_type == WEIGHT_BF16 ? ARITHMETIC_BF16 : ARITHMETIC_F32;
+    const bool rounds = kernel->provider == PROVIDER_ONEDNN && kernel->weight_type == WEIGHT_BF16;
+    return kernel->activation == ACTIVATION_BF16 || rounds ? ARITHMETIC_BF16 : ARITHMETIC_F32;
 }
 
 const struct op_descriptor linear_op = {.op = OP_LINEAR,

@@ -8,7 +8,14 @@ enum { BLOCK_PASS = BLOCK_F32_PASS, BLOCK_TILES = BLOCK_PART_STEPS / TILE_COLUMN
 static inline const uint8_t *block_x(const struct linear_call *call) { return (const uint8_t *)call->x; }
 static inline size_t block_x_stride(const struct linear_call *call) { return call->x_stride * sizeof(float); }
 static inline int block_words(const struct linear_call *call) { return call->weights->columns; }
-static inline vint word_packed(vint words) { return words; }
+static inline vint block_word(const struct linear_call *call, vint words) {
+    if (call->activation != ACTIVATION_BF16)
+        return words;
+    float x[LANES];
+    vint_store(x, words);
+    round_to_bf16(x, LANES);
+    return vint_of(vfloat_load(x));
+}
 static inline bool block_grouped(const struct linear_call *call) {
     (void)call;
     return false;

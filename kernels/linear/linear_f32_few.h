@@ -160,11 +160,11 @@ static void few_linear(const struct linear_call *call) {
     const struct packed_matrix *weights = call->weights;
     const struct linear_scratch scratch = linear_scratch(call);
     const int width = few_width(call->m);
-    const bool copied = width > 1 || X_TYPE == ACTIVATION_BF16;
+    const bool rounded = call->activation == ACTIVATION_BF16, copied = width > 1 || rounded;
     struct linear_block blocks[2];
     if (copied)
         interleave(scratch.x, call->x, call->x_stride, call->m, width, weights->columns);
-    if (X_TYPE == ACTIVATION_BF16)
+    if (rounded)
         round_to_bf16(scratch.x, (size_t)width * (size_t)weights->columns);
     const int end = linear_panel_end(call);
     for (int panel = linear_panel_begin(call), panels; panel < end; panel += panels) {

@@ -28,7 +28,7 @@ static void many_pack(const struct many_pass *pass) {
             }
         }
     }
-    if (X_TYPE == ACTIVATION_BF16)
+    if (pass->call->activation == ACTIVATION_BF16)
         round_to_bf16(pass->scratch.x, (size_t)pass->tokens * (size_t)columns);
 }
 

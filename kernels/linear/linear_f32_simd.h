@@ -1,19 +1,15 @@
 // SPDX-License-Identifier: MIT
-// The body of every vector kernel with f32 or bf16 activations. A kernel file defines, before it includes this:
+// The body of every vector kernel with floats for activations, which it rounds to bf16 where the call says so. A kernel file defines, before it includes this:
 //   NEXT_FLOATS(source, buffer)  the next tile, (32, 16) floats by column and row without the scale: in `buffer` or in place
 //   READ_COLUMNS(source, w)      where floats need no buffer: the next two columns (2, VECTORS), of the block store of a present chunk
 //   IN_PLACE                     1 where NEXT_FLOATS never uses the buffer (f32)
 //   WEIGHT_TYPE, BITS, STORE     what it reads
-//   X_TYPE                       ACTIVATION_BF16, or nothing: f32
 //   MANY_TOKENS                  "kernels/linear/linear_f32_many.h", or linear_f32_block.h for the block store
 //
 // The sum of a tile starts at zero and is then added to the row's total times the scale: sums round less, results do not
 // depend on the number of tokens, and consecutive tiles are independent of each other.
 #include "kernels/linear/simd.h"
 
-#ifndef X_TYPE
-#define X_TYPE ACTIVATION_F32
-#endif
 enum { BLOCKED = STORE == STORE_BLOCK, QUANTIZED = WEIGHT_TYPE == WEIGHT_QUANTIZED };
 
 #include "kernels/linear/linear_f32_few.h"
@@ -31,7 +27,7 @@ static void linear(const struct linear_call *call) {
         .name = #symbol,                                                                                               \
         .op = OP_LINEAR,                                                                                               \
         .isa = step,                                                                                                   \
-        .activation = X_TYPE,                                                                                          \
+        .activation = ACTIVATION_F32,                                                                                  \
         .weight_type = WEIGHT_TYPE,                                                                                    \
         .bits = BITS,                                                                                                  \
         .store = STORE,                                                                                                \

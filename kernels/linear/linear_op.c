@@ -329,6 +329,7 @@ int linear_problem_check(const struct linear_problem *problem, const struct kern
     for (int slice = slices - 1; slice >= 0; slice--) {
         const int end = panels * (slice + 1) / slices * PACKED_PANEL_ROWS;
         const struct linear_call call = {.weights = problem->packed,
+                                         .activation = activation,
                                          .x = problem->x,
                                          .x_codes = linear_problem_codes(problem, activation),
                                          .x_stride = problem->x_stride,

@@ -12,7 +12,10 @@ enum { BLOCK_PASS = BLOCK_Q8_PASS, BLOCK_TILES = BLOCK_PART_STEPS / TILE_CHUNKS 
 static inline const uint8_t *block_x(const struct linear_call *call) { return (const uint8_t *)call->x_codes->codes; }
 static inline size_t block_x_stride(const struct linear_call *call) { return (size_t)call->x_codes->columns; }
 static inline int block_words(const struct linear_call *call) { return call->weights->columns / CHUNK_COLUMNS; }
-static inline vint word_packed(vint words) { return Q8_X_OFFSET(BITS) != 0 ? vint_flip_signs(words) : words; }
+static inline vint block_word(const struct linear_call *call, vint words) {
+    (void)call;
+    return Q8_X_OFFSET(BITS) != 0 ? vint_flip_signs(words) : words;
+}
 static inline bool block_grouped(const struct linear_call *call) { return linear_grouped(call); }
 static inline vfloat block_x_scales(const struct linear_call *call, int token, int tokens) {
     static const float one = 1; // the groups' scales are in the totals

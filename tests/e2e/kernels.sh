@@ -35,6 +35,11 @@ grep -q ', 0 failed' "$work/check" || problem "kernels --check does not say that
 [ "$(grep -c '^linear_f32_any_scalar,linear,scalar,q4g32 64x64 m[13],hot,' "$work/kernels.csv")" = 2 ] ||
     problem "kernels.csv has not one row for each number of tokens: $(cat "$work/kernels.csv")"
 
+"$llmsweep" kernels --isa avx2 | grep -q '^q4g32 *bf16 *linear_f32_q4_avx2' || problem "below AMX bf16 activations are not those kernels' of f32"
+"$llmsweep" kernels --bench --filter 'linear_f32_any_scalar' --format q4g32+s50 --act bf16 --shapes 64x64 --tokens 1 --time 0.01 >"$work/bench" 2>&1 ||
+    problem "kernels --bench --act bf16 failed: $(cat "$work/bench")"
+grep -q 'q4g32+s50 bf16 64x64 m1' "$work/bench" || problem "--act bf16 has no row: $(cat "$work/bench")"
+
 "$llmsweep" kernels --bench --filter 'rmsnorm_f32_*' --time 0.01 --json >"$work/json" 2>"$work/err" ||
     problem "kernels --bench --json failed: $(cat "$work/err")"
 grep -q '"kernel": "rmsnorm_f32_scalar"' "$work/json" || problem "--json has no row of rmsnorm_f32_scalar: $(head -3 "$work/json")"

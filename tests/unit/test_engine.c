@@ -309,7 +309,8 @@ static void test_formats(void **unused)
         { "none", "f32", ACTIVATION_F32, 1e-5, 33 },      { "none", "bf16", ACTIVATION_F32, 0.05, 17 },
         { "none", "q8g32", ACTIVATION_F32, 0.05, 9 },     { "none", "q8g32", ACTIVATION_Q8, 0.10, 9 },
         { "none", "bf16", ACTIVATION_BF16, 0.05, 17 },    { "none", "q8g32", ACTIVATION_Q8G, 0.06, 9 },
-        { "none", "q4g64a", ACTIVATION_Q8G, 0.60, 5 },
+        { "none", "q4g64a", ACTIVATION_Q8G, 0.60, 5 },    { "none", "q8g32", ACTIVATION_BF16, 0.06, 9 },
+        { "2:4", "f32", ACTIVATION_BF16, 2, 26 },         { "b16x4:50%", "q8g32", ACTIVATION_BF16, 2, 8 },
         { "none", "q4g32", ACTIVATION_F32, 0.60, 5 },     { "none", "q16c", ACTIVATION_F32, 1e-3, 18 },
         { "1%", "f32", ACTIVATION_F32, 0.05, 33 },        { "2:4", "f32", ACTIVATION_F32, 2, 26 },
         { "50%", "q8g32", ACTIVATION_F32, 2, 7 },         { "b16x4:50%", "q8g32", ACTIVATION_F32, 2, 8 },
@@ -341,6 +342,26 @@ static void test_formats(void **unused)
         assert_true(fabs(estimate.kv_bytes / (double)memory.kv_bytes - 1) <= 0.05);
         close_setup(&setup);
     }
+    model_free(&model);
+}
+
+// What the engine is asked for reaches the kernels of f32, which round if told to: most logits change, few of them by much.
+static void test_rounded_activations(void **unused)
+{
+    (void)unused;
+    struct model model;
+    make_model(&model, ROPE_INTERLEAVED, false);
+    int32_t tokens[PROMPT];
+    make_tokens(tokens, PROMPT, 4);
+    assert_int_equal(model_reference_logits(&model, tokens, PROMPT, expected), 0);
+    struct setup setup = open_setup(&model, comm_world(), 0, &(struct choice){ "t2", "none", "f32", ACTIVATION_BF16, .batch = 1 });
+    score(setup.engine, tokens, 1, PROMPT, got);
+    assert_rows_close(got, expected, PROMPT, 0.05, "f32, activations bf16");
+    int changed = 0;
+    for (int i = 0; i < PROMPT * VOCAB; i++)
+        changed += fabsf(got[i] - expected[i]) > 1e-4f * fabsf(expected[i]);
+    assert_true(changed > PROMPT * VOCAB / 2);
+    close_setup(&setup);
     model_free(&model);
 }
 
@@ -493,6 +514,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_instruction_sets),
         cmocka_unit_test(test_decode_equals_prefill),
         cmocka_unit_test(test_formats),
+        cmocka_unit_test(test_rounded_activations),
         cmocka_unit_test(test_providers),
         cmocka_unit_test(test_what_is_refused),
     };

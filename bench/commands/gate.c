@@ -25,7 +25,7 @@ static const char usage[] =
     "  --spec SPEC      the cells (default bench/specs/gate.ini)\n"
     "  --quality-spec S those whose quality is compared (default: the cells of SPEC; without --spec bench/specs/gate-quality.ini)\n"
     "  --set KEY=VALUE  over what the spec says, for both\n"
-    "  --pairs N        blocks of the first set (default 12); twice as many follow for the figures that may have changed\n"
+    "  --pairs N        blocks of the first set (default 12); three times as many follow for the figures that may have changed\n"
     "  --time T         for pairs and second look together, such as 8m (default) or 300s\n"
     "  --threshold P    a change of speed below this is of no interest (default 1.5%)\n"
     "  --quality P      a rise of perplexity below this is of no interest (default 0.1%)\n"

@@ -374,7 +374,7 @@ static int look_again(struct gate *gate, struct gate_row **all, char *error, siz
             rows[count++] = &found->rows[r];
     if (result || !count || !gate->options->second_look)
         goto out;
-    size_t needed = gate_pairs_needed(found->row_count, gate->options->rules.level), blocks = 2 * found->blocks > needed ? 2 * found->blocks : needed;
+    size_t needed = gate_pairs_needed(found->row_count, gate->options->rules.level), blocks = 3 * found->blocks > needed ? 3 * found->blocks : needed;
     blocks += blocks % 2;
     progress_note(&gate->progress, "looking again at %zu figure%s", count, count == 1 ? "" : "s");
     result = measure_blocks(gate, &blocks, true, choose_formats(gate, rows, count, formats, sizeof formats),

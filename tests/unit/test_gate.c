@@ -14,7 +14,7 @@
 
 #include "bench/gate/judge.h"
 
-enum { CELLS = 40, BLOCKS = 20, SCREENED = 12, ALL_BLOCKS = 36 };
+enum { CELLS = 40, BLOCKS = 20, SCREENED = 12, ALL_BLOCKS = 48 };
 static const struct gate_rules rules = {.threshold = 0.02, .level = 0.01, .seed = 1, .resamples = 200};
 
 static double data[3][CELLS][ALL_BLOCKS];
@@ -82,7 +82,7 @@ static void test_finds(void **state) {
     assert_true(elsewhere <= 1);
 }
 
-// The gate's two sets: what the first 12 blocks let look changed is judged by all 36, and by the last 24 alone.
+// The gate's two sets: what the first 12 blocks let look changed is judged by all 48, and by the last 36 alone.
 static void judge_twice(struct gate_series *series, struct gate_judgement *judgements) {
     struct gate_rules screening = rules;
     struct gate_series again[CELLS];

@@ -48,11 +48,10 @@ void layer_share_values(const struct model_config *config, int *sharing) {
 static void embed(struct layer_forward *forward, const struct model *model, const struct calibration *with) {
     const size_t width = (size_t)model->config.d_model;
     const float scale = model->config.embedding_scale > 0 ? model->config.embedding_scale : 1;
-    const struct tensor embedding = model_embedding(model);
     for (int i = 0; i < forward->windows * forward->window; i++) {
         const int token = i % forward->window == 0 && with->bos >= 0 ? with->bos : with->tokens[i];
         float *x = forward->stream + (size_t)i * width;
-        tensor_read_rows(&embedding, token, 1, x);
+        model_read_embedding(model, token, x);
         for (size_t c = 0; c < width; c++)
             x[c] *= scale;
     }

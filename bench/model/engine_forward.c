@@ -325,7 +325,6 @@ static void embed(struct run *run, const struct team_member *self, const struct 
     struct engine *engine = run->engine;
     const size_t width = (size_t)engine->config->d_model;
     const struct layout_range rows = share(self, unit_rows(unit), 1);
-    const struct tensor embedding = model_embedding(engine->variant->model);
     const float scale = engine->config->embedding_scale;
     for (int row = rows.begin; row < rows.end; row++) {
         const int sequence = unit->first + row / unit->length, position = unit_position(unit, row);
@@ -333,7 +332,7 @@ static void embed(struct run *run, const struct team_member *self, const struct 
                                                   : run->tokens[(size_t)(engine->sequences.begin + sequence) * (size_t)run->length +
                                                                 (size_t)position];
         float *x = engine->x + (size_t)row * width;
-        tensor_read_rows(&embedding, token, 1, x);
+        model_read_embedding(engine->variant->model, token, x);
         for (size_t i = 0; scale > 0 && i < width; i++)
             x[i] *= scale;
     }

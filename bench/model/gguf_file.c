@@ -2,15 +2,11 @@
 #include "bench/model/gguf_file.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "bench/model/model.h"
+#include "bench/model/mapped_file.h"
 #include "bench/model/tensor.h"
 
 // More of these than any published file has; fewer than would take long to sort.
@@ -240,26 +236,12 @@ static int parse(struct gguf_file *file, struct cursor *c)
 static int open_part(struct gguf_file *file, const char *path, char *error, size_t error_size)
 {
     memset(file, 0, sizeof *file);
-    struct stat status;
-    const int fd = open(path, O_RDONLY | O_CLOEXEC);
-    int rc = fd < 0 || fstat(fd, &status) ? -errno : 0;
-    if (!rc && !S_ISREG(status.st_mode))
-        rc = S_ISDIR(status.st_mode) ? -EISDIR : -EINVAL;
-    if (!rc && !(file->parts = calloc(1, sizeof *file->parts)))
-        rc = -ENOMEM;
-    if (!rc && status.st_size > 0) {
-        void *map = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-        rc = map == MAP_FAILED ? -errno : 0;
-        if (!rc) {
-            file->map = map;
-            file->bytes = (size_t)status.st_size;
-            file->parts[0] = (struct mapped_file){map, file->bytes};
-            file->part_count = 1;
-        }
-    }
-    if (fd >= 0)
-        close(fd);
-    if (rc) {
+    int rc = (file->parts = calloc(1, sizeof *file->parts)) ? mapped_file_open(&file->parts[0], path) : -ENOMEM;
+    if (!rc) {
+        file->map = file->parts[0].map;
+        file->bytes = file->parts[0].bytes;
+        file->part_count = 1;
+    } else {
         snprintf(error, error_size, "%s: the model cannot be read: %s", path, strerror(-rc));
         gguf_close(file);
         return rc;
@@ -369,7 +351,7 @@ void gguf_close(struct gguf_file *file)
     free(file->keys);
     free(file->tensors);
     for (int i = 0; i < file->part_count; i++)
-        munmap(file->parts[i].map, file->parts[i].bytes);
+        mapped_file_close(&file->parts[i]);
     free(file->parts);
     memset(file, 0, sizeof *file);
 }

@@ -52,7 +52,7 @@ struct gguf_file {
     size_t key_count, tensor_count;
     const uint8_t *map; // of the first part
     size_t bytes;
-    struct mapped_file *parts; // (part_count) all of them; model.h
+    struct mapped_file *parts; // (part_count) all of them; mapped_file.h
     int part_count;
 };
 

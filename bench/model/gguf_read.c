@@ -117,11 +117,10 @@ int gguf_open_model(struct model *model, const char *path, char *error, size_t e
     if ((rc = check_factors(&source, &opened)) ||
         (rc = tokenizer_from_gguf(&opened.tokenizer, &source.file, config.vocab, path, error, error_size)))
         goto out;
-    opened.files = source.file.parts; // the model's from now on
-    opened.file_count = source.file.part_count;
+    model_hash_stored(&opened);
+    model_take_files(&opened, source.file.parts, source.file.part_count);
     source.file.parts = NULL;
     source.file.part_count = 0;
-    model_hash_stored(&opened);
     *model = opened;
 out:
     if (rc) {

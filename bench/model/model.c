@@ -12,6 +12,7 @@
 
 #include "bench/model/gguf.h"
 #include "bench/model/gguf_names.h"
+#include "bench/model/mapped_file.h"
 #include "bench/model/random.h"
 #include "bench/model/safetensors.h"
 #include "bench/model/shape.h"
@@ -108,6 +109,37 @@ struct tensor model_embedding(const struct model *model)
 struct tensor model_output(const struct model *model)
 {
     return model->stored ? model->stored_output : in_memory(model->output, model->config.vocab, model->config.d_model);
+}
+
+void model_take_files(struct model *model, struct mapped_file *files, int count)
+{
+    // Below, rows that are in use are few pages, and a small model would notice a call of the system for each token.
+    enum { SMALLEST_COPIED = 4 << 20 };
+    const struct tensor *embedding = &model->stored_embedding;
+    const bool copied = (size_t)embedding->rows * tensor_row_bytes(embedding) >= SMALLEST_COPIED;
+    model->files = files;
+    model->file_count = count;
+    for (int i = 0; i < count; i++) {
+        if (copied && mapped_file_holds(&files[i], embedding->data))
+            model->embedding_file = &files[i];
+        else
+            mapped_file_close_descriptor(&files[i]);
+    }
+    model_release(model);
+}
+
+void model_release(const struct model *model)
+{
+    for (int i = 0; i < model->file_count; i++)
+        mapped_file_release(&model->files[i]);
+}
+
+void model_read_embedding(const struct model *model, int token, float *x)
+{
+    const struct tensor embedding = model_embedding(model);
+    // a row that cannot be copied any more is read where it is mapped, like every other byte of a file that someone cut off
+    if (!model->embedding_file || tensor_copy_row(&embedding, model->embedding_file, token, x))
+        tensor_read_rows(&embedding, token, 1, x);
 }
 
 void model_rotations(const struct model *model, bool windowed, int positions, float *cosines, float *sines)
@@ -216,7 +248,7 @@ void model_free(struct model *model)
     free(model->storage);
     free(model->stored);
     for (int i = 0; i < model->file_count; i++)
-        munmap(model->files[i].map, model->files[i].bytes);
+        mapped_file_close(&model->files[i]);
     free(model->files);
     memset(model, 0, sizeof *model);
 }

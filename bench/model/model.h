@@ -72,12 +72,8 @@ struct layer_weights {
     float *post_attention_norm, *post_ffn_norm;  // (d_model)
 };
 
-struct mapped_file {
-    void *map;
-    size_t bytes;
-};
-
-struct tokenizer; // tokenizer.h
+struct mapped_file; // mapped_file.h
+struct tokenizer;   // tokenizer.h
 
 struct model {
     struct model_config config;
@@ -97,8 +93,10 @@ struct model {
     // Of an opened model:
     struct tensor (*stored)[LAYER_MATRICES]; // (config.layers), in the mapped files; NULL in a loaded model
     struct tensor stored_embedding, stored_output;
-    struct mapped_file *files; // (file_count), unmapped by model_free
+    struct mapped_file *files; // (file_count), closed by model_free
     int file_count;
+    const struct mapped_file *embedding_file; // one of them, with its descriptor, where rows of the embedding are copied out of the file;
+                                              // NULL where they are read from memory
 };
 
 // Rows (out) and columns (in) of a block's matrix.
@@ -107,6 +105,8 @@ void model_matrix_shape(const struct model_config *config, enum layer_matrix whi
 struct tensor model_matrix(const struct model *model, int layer, enum layer_matrix which);
 struct tensor model_embedding(const struct model *model);
 struct tensor model_output(const struct model *model);
+// A token's row of the embedding, x (d_model). A large file's pages stay out of this process's memory.
+void model_read_embedding(const struct model *model, int token, float *x);
 // Whether positions that lie config.window back and further are hidden from this layer.
 bool model_layer_windowed(const struct model_config *config, int layer);
 // cosines, sines (positions, head_dim/2) of the rotations of a layer at positions 0, 1, …
@@ -147,11 +147,16 @@ int model_load(struct model *model, const char *path, char *error, size_t error_
 // Brings the matrices of an opened model into memory and lets the file go. -ENOMEM; the model is as it was then.
 int model_widen(struct model *model);
 
+// Lets the pages of an opened model's files go that are still in memory. They come again where they are read.
+void model_release(const struct model *model);
+
 // For those who open files: makes a message one line, whatever bytes of a file it repeats: control characters become '?'.
 void model_one_line(char *message);
 // For those who open files: allocates the vectors, leaves the matrices to be pointed into the files. Errors as model_allocate.
 int model_allocate_vectors(struct model *model, const struct model_config *config);
 // Hashes the matrices as they lie in the files, and the vectors.
 void model_hash_stored(struct model *model);
+// Takes the files over, into which the model's matrices point by now, and lets their pages go. The last step.
+void model_take_files(struct model *model, struct mapped_file *files, int count);
 
 #endif

@@ -2,16 +2,12 @@
 #include "bench/model/safetensors_file.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "bench/model/model.h"
+#include "bench/model/mapped_file.h"
 #include "bench/model/tensor.h"
 
 // More than any published model has; a header is a few hundred bytes a tensor.
@@ -19,21 +15,9 @@ enum { MOST_BYTES_OF_JSON = 16 << 20, MOST_TENSORS = 1 << 16, MOST_FILES = 1000,
 
 #define REFUSE(...) (snprintf(error, error_size, __VA_ARGS__), -EINVAL)
 
-// The file's bytes; not NULL for an empty one either, so that it can be unmapped or not by its size alone.
 static int map_file(struct mapped_file *file, const char *path, char *error, size_t error_size)
 {
-    struct stat status;
-    const int fd = open(path, O_RDONLY | O_CLOEXEC);
-    int rc = fd < 0 || fstat(fd, &status) ? -errno : 0;
-    if (!rc && !S_ISREG(status.st_mode))
-        rc = S_ISDIR(status.st_mode) ? -EISDIR : -EINVAL;
-    if (!rc) {
-        file->bytes = (size_t)status.st_size;
-        file->map = file->bytes ? mmap(NULL, file->bytes, PROT_READ, MAP_PRIVATE, fd, 0) : NULL;
-        rc = file->map == MAP_FAILED ? -errno : 0;
-    }
-    if (fd >= 0)
-        close(fd);
+    const int rc = mapped_file_open(file, path);
     if (rc)
         snprintf(error, error_size, "%s: cannot be read: %s", path, strerror(-rc));
     return rc;
@@ -60,8 +44,7 @@ int safetensors_read_json(json_t **json, const char *path, char *error, size_t e
         return rc;
     rc = file.bytes <= MOST_BYTES_OF_JSON ? parse_json(json, file.map ? file.map : "", file.bytes, path, error, error_size)
                                           : REFUSE("%s: has %zu bytes, which is absurd for it", path, file.bytes);
-    if (file.map)
-        munmap(file.map, file.bytes);
+    mapped_file_close(&file);
     return rc;
 }
 
@@ -221,10 +204,8 @@ void safetensors_close(struct safetensors_files *files)
     for (size_t i = 0; i < files->count; i++)
         free(files->tensors[i].name);
     free(files->tensors);
-    for (int i = 0; i < files->file_count; i++) {
-        if (files->files[i].map)
-            munmap(files->files[i].map, files->files[i].bytes);
-    }
+    for (int i = 0; i < files->file_count; i++)
+        mapped_file_close(&files->files[i]);
     free(files->files);
     memset(files, 0, sizeof *files);
 }

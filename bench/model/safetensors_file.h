@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 struct json_t;
-struct mapped_file; // model.h
+struct mapped_file; // mapped_file.h
 
 struct safetensors_tensor {
     char *name;

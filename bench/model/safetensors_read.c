@@ -190,11 +190,10 @@ int safetensors_open_model(struct model *model, const char *path, char *error, s
         model_one_line(error);
         model_free(&opened);
     } else {
-        opened.files = source.files.files; // the model's from now on
-        opened.file_count = source.files.file_count;
+        model_hash_stored(&opened);
+        model_take_files(&opened, source.files.files, source.files.file_count);
         source.files.files = NULL;
         source.files.file_count = 0;
-        model_hash_stored(&opened);
         *model = opened;
     }
     safetensors_close(&source.files);

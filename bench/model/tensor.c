@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "bench/model/half.h"
+#include "bench/model/mapped_file.h"
 #include "bench/model/tensor_blocks.h"
 
 static const struct {
@@ -99,6 +100,22 @@ void tensor_read_rows(const struct tensor *tensor, int first, int count, float *
 {
     const uint8_t *data = tensor->data;
     tensor_decode(tensor->type, data + (size_t)first * tensor_row_bytes(tensor), (size_t)count * (size_t)tensor->columns, out);
+}
+
+int tensor_copy_row(const struct tensor *tensor, const struct mapped_file *file, int row, float *out)
+{
+    uint8_t blocks[8192];
+    const size_t block = types[tensor->type].bytes, bytes = tensor_row_bytes(tensor), most = sizeof blocks / block * block;
+    const uint8_t *from = (const uint8_t *)tensor->data + (size_t)row * bytes;
+    for (size_t done = 0; done < bytes; done += most) {
+        const size_t part = bytes - done < most ? bytes - done : most, weights = part / block * types[tensor->type].weights;
+        const int rc = mapped_file_copy(file, from + done, part, blocks);
+        if (rc)
+            return rc;
+        tensor_decode(tensor->type, blocks, weights, out);
+        out += weights;
+    }
+    return 0;
 }
 
 void tensor_read(const struct tensor *tensor, float *out)

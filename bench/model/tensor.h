@@ -25,6 +25,8 @@ enum tensor_type { // ggml's numbers
     TENSOR_BF16 = 30
 };
 
+struct mapped_file; // mapped_file.h
+
 struct tensor {
     const void *data; // (rows, columns), row-major; any alignment. Not owned
     uint32_t type;    // enum tensor_type
@@ -43,6 +45,8 @@ size_t tensor_row_bytes(const struct tensor *tensor);
 
 // Rows [first, first + count) as f32, (count, columns). Single-threaded: rows can be shared out between threads.
 void tensor_read_rows(const struct tensor *tensor, int first, int count, float *out);
+// One row, copied out of the file that the tensor lies in instead of from its pages. 0 or -EIO.
+int tensor_copy_row(const struct tensor *tensor, const struct mapped_file *file, int row, float *out);
 // All of it, by all threads of OpenMP.
 void tensor_read(const struct tensor *tensor, float *out);
 // Brings these rows' file pages in with one call instead of one fault after the other. Does nothing for a tensor that is in memory.

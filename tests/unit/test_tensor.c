@@ -10,10 +10,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "bench/model/half.h"
+#include "bench/model/mapped_file.h"
 #include "bench/model/tensor.h"
 
 static int read_hex(FILE *file, uint8_t *out, size_t most)
@@ -104,12 +106,53 @@ static void values_on_the_grid_survive_encoding(void **state)
     assert_int_equal(tensor_encode(TENSOR_Q4_K, values, 64, blocks), -ENOTSUP);
 }
 
+// A row larger than what is copied at once; a file that someone cut off is said to be so.
+static void rows_are_copied_as_they_are_read(void **state)
+{
+    (void)state;
+    enum { ROWS = 3, COLUMNS = 8192 + 256 };
+    static const uint32_t kinds[] = { TENSOR_F32, TENSOR_F16, TENSOR_Q8_0, TENSOR_Q4_0 };
+    static float values[ROWS * COLUMNS], row[COLUMNS], expected[COLUMNS];
+    static uint8_t blocks[7 + sizeof(values)];
+    for (size_t i = 0; i < sizeof(values) / sizeof(*values); i++)
+        values[i] = sinf((float)i);
+    for (size_t kind = 0; kind < sizeof(kinds) / sizeof(*kinds); kind++) {
+        char path[] = "/tmp/llmsweep-XXXXXX";
+        const int fd = mkstemp(path);
+        assert_true(fd >= 0);
+        assert_int_equal(tensor_encode(kinds[kind], values, ROWS * COLUMNS, blocks + 7), 0);
+        struct tensor tensor = { NULL, kinds[kind], ROWS, COLUMNS, true };
+        const size_t bytes = 7 + ROWS * tensor_row_bytes(&tensor);
+        assert_int_equal(write(fd, blocks, bytes), (ssize_t)bytes);
+        struct mapped_file file;
+        assert_int_equal(mapped_file_open(&file, path), 0);
+        assert_int_equal(file.bytes, bytes);
+        tensor.data = (const char *)file.map + 7;
+        assert_true(mapped_file_holds(&file, tensor.data) && !mapped_file_holds(&file, (const char *)file.map + bytes));
+        for (int i = 0; i < ROWS; i++) {
+            assert_int_equal(tensor_copy_row(&tensor, &file, i, row), 0);
+            tensor_read_rows(&tensor, i, 1, expected);
+            assert_memory_equal(row, expected, sizeof(row));
+        }
+        assert_int_equal(ftruncate(fd, (off_t)bytes - 1), 0);
+        assert_int_equal(tensor_copy_row(&tensor, &file, ROWS - 1, row), -EIO);
+        assert_int_equal(tensor_copy_row(&tensor, &file, 0, row), 0);
+        mapped_file_close(&file);
+        assert_int_equal(mapped_file_open(&file, "/tmp"), -EISDIR);
+        assert_int_equal(mapped_file_open(&file, "/dev/null"), -EINVAL);
+        close(fd);
+        unlink(path);
+        assert_int_equal(mapped_file_open(&file, path), -ENOENT);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(blocks_decode_to_the_bit),
         cmocka_unit_test(every_half_is_widened),
         cmocka_unit_test(values_on_the_grid_survive_encoding),
+        cmocka_unit_test(rows_are_copied_as_they_are_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

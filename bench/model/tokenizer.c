@@ -12,13 +12,10 @@
 
 enum { LONGEST_NAME = 256 }; // of a special token that is looked for in texts
 
-// The smallest power of two that leaves the table at most half full.
-static size_t table_size(size_t entries)
+// Slots for so many entries: a third stay empty.
+static uint32_t table_room(int entries)
 {
-    size_t size = 16;
-    while (size < 2 * entries)
-        size *= 2;
-    return size;
+    return 16 + (uint32_t)entries + (uint32_t)entries / 2;
 }
 
 static bool is_text(int32_t type)
@@ -30,7 +27,7 @@ static void enter_texts(struct tokenizer *t, enum token_type type)
 {
     for (int i = 0; i < t->vocab; i++) {
         const size_t bytes = t->start[i + 1] - t->start[i];
-        if (t->types[i] != (int32_t)type || !bytes)
+        if (t->types[i] != (uint8_t)type || !bytes)
             continue;
         const size_t slot = tokenizer_text_slot(t, t->bytes + t->start[i], bytes);
         if (t->text_slots[slot] < 0) // of two tokens with the same bytes the first counts
@@ -42,30 +39,35 @@ static int copy_tokens(struct tokenizer *t, const struct tokenizer_parts *parts)
 {
     const size_t vocab = (size_t)parts->vocab;
     size_t total = 0;
-    for (size_t i = 0; i < vocab; i++)
+    bool strips = false;
+    for (size_t i = 0; i < vocab; i++) {
         total += parts->token_bytes[i];
-    t->text_mask = table_size(vocab) - 1;
+        strips |= parts->strips && parts->strips[i];
+    }
+    if (total > UINT32_MAX)
+        return -ENOMEM;
+    t->text_room = table_room(parts->vocab);
     t->bytes = malloc(total + 1);
     t->start = malloc((vocab + 1) * sizeof *t->start);
     t->types = malloc((vocab + 1) * sizeof *t->types);
     t->scores = parts->scores ? malloc((vocab + 1) * sizeof *t->scores) : NULL;
-    t->strips = parts->strips ? malloc(vocab + 1) : NULL;
-    t->text_slots = malloc((t->text_mask + 1) * sizeof *t->text_slots);
-    if (!t->bytes || !t->start || !t->types || !t->text_slots || (parts->scores && !t->scores) || (parts->strips && !t->strips))
+    t->strips = strips ? malloc(vocab + 1) : NULL;
+    t->text_slots = malloc(t->text_room * sizeof *t->text_slots);
+    if (!t->bytes || !t->start || !t->types || !t->text_slots || (parts->scores && !t->scores) || (strips && !t->strips))
         return -ENOMEM;
     t->start[0] = 0;
     for (size_t i = 0; i < vocab; i++) {
         memcpy(t->bytes + t->start[i], parts->tokens[i], parts->token_bytes[i]);
-        t->start[i + 1] = t->start[i] + parts->token_bytes[i];
-        t->types[i] = parts->types[i];
+        t->start[i + 1] = t->start[i] + (uint32_t)parts->token_bytes[i];
+        t->types[i] = (uint8_t)parts->types[i];
         if (t->types[i] == TOKEN_NORMAL && parts->token_bytes[i] > t->longest)
             t->longest = parts->token_bytes[i];
     }
     if (t->scores)
         memcpy(t->scores, parts->scores, vocab * sizeof *t->scores);
-    if (t->strips)
+    if (strips)
         memcpy(t->strips, parts->strips, vocab);
-    memset(t->text_slots, -1, (t->text_mask + 1) * sizeof *t->text_slots);
+    memset(t->text_slots, -1, t->text_room * sizeof *t->text_slots);
     t->vocab = parts->vocab;
     enter_texts(t, TOKEN_NORMAL);
     enter_texts(t, TOKEN_USER_DEFINED);
@@ -96,9 +98,9 @@ static void learn_bytes(struct tokenizer *t)
 
 static int copy_merges(struct tokenizer *t, const struct tokenizer_parts *parts, char *error, size_t error_size)
 {
-    t->merge_mask = table_size((size_t)parts->merges) - 1;
+    t->merge_room = table_room(parts->merges);
     t->merge = malloc(((size_t)parts->merges + 1) * sizeof *t->merge);
-    t->merge_slots = malloc((t->merge_mask + 1) * sizeof *t->merge_slots);
+    t->merge_slots = malloc(t->merge_room * sizeof *t->merge_slots);
     size_t longest = 0;
     for (int i = 0; i < parts->merges; i++) {
         const size_t joint = parts->merge[i].left_bytes + parts->merge[i].right_bytes;
@@ -109,7 +111,7 @@ static int copy_merges(struct tokenizer *t, const struct tokenizer_parts *parts,
     if (t->kind == TOKENIZER_MERGES && !t->scores && !(t->scores = calloc((size_t)parts->vocab + 1, sizeof *t->scores)))
         rc = -ENOMEM; // as scores, ranks can be stored in a file that has no merges
     if (!rc)
-        memset(t->merge_slots, -1, (t->merge_mask + 1) * sizeof *t->merge_slots);
+        memset(t->merge_slots, -1, t->merge_room * sizeof *t->merge_slots);
     for (int i = 0; i < parts->merges && !rc; i++) {
         const struct merge_text *text = &parts->merge[i];
         memcpy(both, text->left, text->left_bytes);

@@ -27,14 +27,15 @@ struct tokenizer {
     bool no_bos, add_eos, whole_words, words_begin_with_spaces, compose, no_second_space;
     enum space_prefix space_prefix;
     char *bytes;          // all tokens' bytes, one after the other
-    size_t *start;        // (vocab + 1) where each token's bytes start
-    int32_t *types;       // (vocab)
+    uint32_t *start;      // (vocab + 1) where each token's bytes start
+    uint8_t *types;       // (vocab)
     double *scores;        // (vocab) or NULL
-    uint8_t *strips;      // (vocab) or NULL
+    uint8_t *strips;      // (vocab), NULL where no token strips anything
     struct merge *merge;  // (merges) best first
     int32_t *merge_slots; // open-addressed: (left, right) → rank, -1 where empty
     int32_t *text_slots;  // open-addressed: bytes → id, -1 where empty
-    size_t merge_mask, text_mask, longest;
+    uint32_t merge_room, text_room; // slots
+    size_t longest;
     int32_t byte_id[256];      // -1: no token
     uint64_t joins[256][4];    // bit (a, b): some token has byte b behind byte a
     struct name_node *names;   // names[0] is the root
@@ -60,11 +61,22 @@ static inline uint64_t tokenizer_hash(const char *bytes, size_t count)
     return hash ^ hash >> 29;
 }
 
+// A hash's upper half decides on one of `room` slots, so that a table may have any size.
+static inline uint32_t tokenizer_first_slot(uint64_t hash, uint32_t room)
+{
+    return (uint32_t)((hash >> 32) * room >> 32);
+}
+
+static inline uint32_t tokenizer_next_slot(uint32_t slot, uint32_t room)
+{
+    return slot + 1 < room ? slot + 1 : 0;
+}
+
 // Where the bytes are in text_slots, or the empty slot where they would go.
 static inline size_t tokenizer_text_slot(const struct tokenizer *t, const char *bytes, size_t count)
 {
-    size_t slot = tokenizer_hash(bytes, count) & t->text_mask;
-    for (; t->text_slots[slot] >= 0; slot = (slot + 1) & t->text_mask) {
+    uint32_t slot = tokenizer_first_slot(tokenizer_hash(bytes, count), t->text_room);
+    for (; t->text_slots[slot] >= 0; slot = tokenizer_next_slot(slot, t->text_room)) {
         const int32_t id = t->text_slots[slot];
         if (t->start[id + 1] - t->start[id] == count && !memcmp(t->bytes + t->start[id], bytes, count))
             break;
@@ -80,8 +92,8 @@ static inline int32_t tokenizer_find_text(const struct tokenizer *t, const char 
 static inline size_t tokenizer_merge_slot(const struct tokenizer *t, int32_t left, int32_t right)
 {
     const uint64_t key = ((uint64_t)(uint32_t)left << 32 | (uint32_t)right) * 0x9e3779b97f4a7c15u;
-    size_t slot = (key ^ key >> 32) & t->merge_mask;
-    for (; t->merge_slots[slot] >= 0; slot = (slot + 1) & t->merge_mask) {
+    uint32_t slot = tokenizer_first_slot(key, t->merge_room);
+    for (; t->merge_slots[slot] >= 0; slot = tokenizer_next_slot(slot, t->merge_room)) {
         const struct merge *merge = &t->merge[t->merge_slots[slot]];
         if (merge->left == left && merge->right == right)
             break;

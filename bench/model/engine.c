@@ -9,7 +9,7 @@
 
 #include "bench/model/engine_internal.h"
 
-enum { DEFAULT_ROWS = 256, LOGIT_BYTES = 16 << 20, SMALLEST_UNIT = 32 };
+enum { DEFAULT_ROWS = 256, LOGIT_BYTES = 4 << 20, LOGIT_ROWS = 16, SMALLEST_UNIT = 32 };
 
 static int smaller(int a, int b)
 {
@@ -223,8 +223,9 @@ int engine_open(struct engine **engine_out, const struct variant *variant, struc
         const struct layout_range part = layout_vocabulary(layout, engine->config, rank);
         engine->vocab_largest = larger(engine->vocab_largest, part.end - part.begin);
     }
-    const size_t fitting = LOGIT_BYTES / sizeof(float) / (size_t)engine->vocab_largest;
-    engine->logit_rows = larger(engine->max_local, fitting < (size_t)engine->max_rows ? larger((int)fitting, 1) : engine->max_rows);
+    // As many as a decode step has, and for texts that are scored enough to read the output matrix seldom.
+    const int fitting = larger(LOGIT_BYTES / (int)sizeof(float) / engine->vocab_largest, LOGIT_ROWS);
+    engine->logit_rows = larger(engine->max_local, smaller(fitting, engine->max_rows));
 
     status = reserve_all(engine);
     if (status != 0) {

@@ -229,7 +229,7 @@ static bool row_by_row(const struct cut *cut, const struct weight_format *format
 // Packs such a matrix: neither its f32 weights nor its codes are ever in memory whole.
 static int pack_by_rows(struct build *build, const struct cut *cut, const struct weight_format *format, struct packed_matrix **packed_out)
 {
-    enum { WEIGHTS = 1 << 20 }; // at a time
+    enum { WEIGHTS = 1 << 18 }; // at a time
     struct packed_matrix *packed = NULL;
     char why[160] = "no memory";
     const int rows = length(cut->row), panels = WEIGHTS / cut->columns / PACKED_PANEL_ROWS;

@@ -10,7 +10,7 @@
 
 struct json_t; // jansson's json_t
 
-enum { RECORDS_SCHEMA = 3 }; // counts added columns
+enum { RECORDS_SCHEMA = 4 }; // counts added columns
 
 enum cell_status { CELL_OK, CELL_NOISY, CELL_SKIPPED, CELL_UNSUPPORTED, CELL_OOM, CELL_TIMEOUT, CELL_FAILED, CELL_STATUSES };
 const char *cell_status_name(enum cell_status status);

@@ -130,6 +130,19 @@ static json_t *report_ranks(struct worker *worker) {
     return ranks;
 }
 
+// Bytes that a file of /proc gives in kB by this format; NaN where it does not.
+static double process_bytes(const char *path, const char *format) {
+    char line[256];
+    double kilobytes = NAN;
+    FILE *file = fopen(path, "re");
+    while (file && fgets(line, sizeof line, file))
+        if (sscanf(line, format, &kilobytes) == 1)
+            break;
+    if (file)
+        fclose(file);
+    return kilobytes * 1024;
+}
+
 static int open_worker(struct worker *worker, const json_t *command, char *error, size_t error_size) {
     const char *layout = json_string_value(json_object_get(command, "layout")), *key;
     json_t *value;
@@ -144,6 +157,8 @@ static int open_worker(struct worker *worker, const json_t *command, char *error
                  expected);
         result = -EINVAL;
     }
+    // Its graphics and XML libraries are nothing to a worker, and would be in every rank's memory.
+    setenv("HWLOC_PLUGINS_PATH", "/dev/null", 1);
     worker->epoch = clock_now() - (uint64_t)(json_number_value(json_object_get(command, "seconds")) * 1e9);
     if (!result)
         result = place(worker, json_is_true(json_object_get(command, "oversubscribe")), error, error_size);
@@ -151,6 +166,7 @@ static int open_worker(struct worker *worker, const json_t *command, char *error
     if (!result)
         result = worker->workload->open(worker->settings, layout, &worker->context, &worker->state, error, error_size);
     result = worker_agree(worker, result, error, error_size);
+    worker->program_bytes = process_bytes("/proc/self/status", "VmRSS: %lf");
     if (!result)
         say(worker, json_pack("{s:s, s:o, s:b}", "event", "ready", "ranks", report_ranks(worker), "oversubscribed",
                               worker->context.oversubscribed));
@@ -196,19 +212,6 @@ static int find_sampler(struct worker *worker, const char *name, const json_t *c
     return 0;
 }
 
-// Bytes that a file of /proc gives in kB by this format; NaN where it does not.
-static double process_bytes(const char *path, const char *format) {
-    char line[256];
-    double kilobytes = NAN;
-    FILE *file = fopen(path, "re");
-    while (file && fgets(line, sizeof line, file))
-        if (sscanf(line, format, &kilobytes) == 1)
-            break;
-    if (file)
-        fclose(file);
-    return kilobytes * 1024;
-}
-
 static void reset_resident_peak(void) {
     malloc_trim(0); // what earlier cells gave back is not this one's
     int file = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
@@ -221,14 +224,15 @@ static void reset_resident_peak(void) {
 
 // What each rank knows of a visit beside its samples.
 struct rank_state {
-    double steal_pct, switches, frequency, load, resident, kept, huge;
+    double steal_pct, switches, frequency, load, resident, kept, huge, program;
 };
 
 static void gather_state(struct worker *worker, const struct machine_difference *machine, struct record *facts) {
     double kept = record_number(facts, "kept_bytes");
     struct rank_state mine = {machine->steal_pct,     machine->involuntary_switches, machine->frequency_mhz, machine->load,
                               process_bytes("/proc/self/status", "VmHWM: %lf"), isnan(kept) ? 0 : kept,
-                              process_bytes("/proc/self/smaps_rollup", "AnonHugePages: %lf")};
+                              process_bytes("/proc/self/smaps_rollup", "AnonHugePages: %lf"),
+                              worker->program_bytes};
     struct rank_state *all = calloc((size_t)worker->context.ranks, sizeof *all), sum = {.steal_pct = NAN, .load = NAN};
     if (!all)
         comm_abort(3);
@@ -242,6 +246,7 @@ static void gather_state(struct worker *worker, const struct machine_difference 
         sum.frequency += all[rank].frequency / worker->context.ranks;
         sum.resident += resident;
         sum.huge += all[rank].huge;
+        sum.program += all[rank].program;
         largest = fmax(largest, resident);
     }
     free(all);
@@ -256,6 +261,7 @@ static void gather_state(struct worker *worker, const struct machine_difference 
     record_real(facts, "peak_rss_bytes", sum.resident);
     record_real(facts, "peak_rank_rss_bytes", largest);
     record_real(facts, "huge_page_bytes", sum.huge);
+    record_real(facts, "program_bytes", sum.program);
     if (*noise)
         record_set(facts, "status_noise", "%s", noise);
     record_unset(facts, "kept_bytes");

@@ -32,6 +32,7 @@ struct worker {
     size_t sampler_count;
     struct counters *counters; // NULL: not opened yet
     char counted[512];         // what they count
+    double program_bytes;      // resident in this rank before the workload had anything
 };
 
 // What rank 0 learned of a cell in one round. The arrays are the caller's.

@@ -43,6 +43,8 @@ static const char *const columns[] = {
     "power_watts",
     "prefix",
     "huge_page_bytes",
+    "buffer_bytes",
+    "program_bytes",
 };
 
 // ---------------------------------------------------------------------------------------------------------------------

@@ -232,6 +232,8 @@ static int find_variant(struct inference_state *state, const char *key, struct l
                                 state->context->oversubscribed ? NULL : worker_bind, (void *)state->context, error, error_size);
     if (result)
         return result;
+    model_release(&model->model);
+    malloc_trim(0); // what it was made with is not the cells'
     grown[state->kept_count] = (struct kept_variant){.variant = *found, .model = model, .used = state->uses};
     snprintf(grown[state->kept_count++].key, sizeof grown->key, "%s", key);
     return 0;
@@ -473,6 +475,7 @@ int inference_facts(void *opaque, struct record *facts, char *error, size_t erro
     record_real(facts, "bits_per_weight", (double)memory.weight_bytes * 8 / (double)sums[0]);
     record_set(facts, "weight_bytes", "%.0f", (double)memory.weight_bytes / replicas);
     record_set(facts, "kv_bytes", "%zu", memory.kv_bytes);
+    record_set(facts, "buffer_bytes", "%zu", memory.workspace_bytes);
     record_set(facts, "bytes_per_token", "%.0f", (double)memory.weight_bytes / batch + cache);
     record_set(facts, "flops_per_token", "%.0f", 2 * (weights - (double)sums[2] / replicas) + attention);
     record_set(facts, "kernel", "%s", engine_linear_kernel(state->engine));
@@ -517,6 +520,7 @@ static int make_baseline(struct inference_state *state, char *error, size_t erro
         return code;
     code = measure(state, variant, ACTIVATION_F32, (struct kv_format){.type = KV_F32}, PROVIDER_OWN, &state->model->baseline, &result, error, error_size);
     variant_free(variant);
+    model_release(&state->model->model);
     malloc_trim(0); // its memory is not the judged cell's
     return code;
 }

@@ -4,7 +4,7 @@
 // few heads keeps all threads busy. Pieces have the same length whatever the layout and the batch, and so has the result.
 #include "bench/model/engine_internal.h"
 
-enum { BLOCK_ROWS = 32, PIECE_POSITIONS = 256, WHOLE_PIECES = 3 };
+enum { LEAST_ROWS = 32, PIECE_POSITIONS = 256, WHOLE_PIECES = 3 };
 
 static int group_of(const struct engine *engine)
 {
@@ -50,7 +50,7 @@ static void store_row(struct engine *engine, const struct unit *unit, int layer,
 }
 
 // A call for `rows` rows from `row` on, all of one sequence, over one key/value head; the caller adds a piece of the cache.
-static struct attention_call call_for(const struct engine *engine, int layer, int row, int rows, int head)
+static struct attention_call call_for(const struct engine *engine, const struct unit *unit, int layer, int row, int rows, int head)
 {
     const int size = engine->config->head_dim;
     const size_t width = (size_t)engine->variant->heads * (size_t)size;
@@ -58,7 +58,8 @@ static struct attention_call call_for(const struct engine *engine, int layer, in
     const bool windowed = model_layer_windowed(engine->config, engine->variant->layers.begin + layer);
     return (struct attention_call){ .q = engine->q + offset, .q_stride = width, .out = engine->attended + offset, .out_stride = width,
                                     .rows = rows, .q_heads = group_of(engine), .head_dim = size, .scale = engine->attention_scale,
-                                    .window = windowed ? engine->config->window : 0, .cap = engine->config->attention_cap };
+                                    .window = windowed ? engine->config->window : 0, .cap = engine->config->attention_cap,
+                                    .prefill = unit->ahead == NULL };
 }
 
 static void attend_piece(const struct engine *engine, struct attention_call call, const struct kv_piece *piece, float *partial)
@@ -88,7 +89,7 @@ struct look {
 static void look_up(const struct engine *engine, const struct unit *unit, int layer, int row, int rows, int head, struct look *look)
 {
     const int position = unit_position(unit, row);
-    look->call = call_for(engine, layer, row, rows, head);
+    look->call = call_for(engine, unit, layer, row, rows, head);
     look->count = kv_cache_pieces(&engine->cache, layer, unit->first + row / unit->length, head, position, rows,
                                   first_seen(&look->call, position), 0, 0, WHOLE_PIECES, look->pieces);
 }
@@ -172,7 +173,7 @@ static void attend_pieces(struct engine *engine, struct team_member *self, const
     const size_t each = attention_partial_floats(engine->config->head_dim), one = partial_floats(engine);
     for (int item = self->thread; item < unit->sequences * heads * most; item += self->threads) {
         const int which = item % most, head = item / most % heads, row = item / most / heads, position = unit_position(unit, row);
-        const struct attention_call call = call_for(engine, layer, row, 1, head);
+        const struct attention_call call = call_for(engine, unit, layer, row, 1, head);
         struct kv_piece piece;
         if (kv_cache_pieces(&engine->cache, layer, unit->first + row, head, position, 1, first_seen(&call, position), PIECE_POSITIONS, which,
                             1, &piece) > which)
@@ -181,7 +182,7 @@ static void attend_pieces(struct engine *engine, struct team_member *self, const
     team_barrier(self);
     for (int item = self->thread; item < unit->sequences * heads; item += self->threads) {
         const int head = item % heads, row = item / heads, position = unit_position(unit, row);
-        const struct attention_call call = call_for(engine, layer, row, 1, head);
+        const struct attention_call call = call_for(engine, unit, layer, row, 1, head);
         const int count = kv_cache_pieces(&engine->cache, layer, unit->first + row, head, position, 1, first_seen(&call, position),
                                           PIECE_POSITIONS, 0, 0, NULL);
         for (int line = 0; line < call.q_heads; line++)
@@ -214,12 +215,15 @@ void engine_attend_items(struct engine *engine, struct team_member *self, const 
         team_barrier(self);
         return;
     }
-    const int blocks = (unit->length + BLOCK_ROWS - 1) / BLOCK_ROWS;
+    // of as many rows as leave each thread two items: what prepares keys and values does so once for all rows of a call
+    const int fair = (2 * self->threads + unit->sequences * heads - 1) / (unit->sequences * heads);
+    const int rows = ((unit->length + fair - 1) / fair + LEAST_ROWS - 1) / LEAST_ROWS * LEAST_ROWS;
+    const int blocks = (unit->length + rows - 1) / rows;
     for (item = self->thread; item < unit->sequences * blocks * heads; item += self->threads) {
         const int head = item % heads, block = item / heads % blocks, sequence = item / heads / blocks;
-        const int begin = block * BLOCK_ROWS, left = unit->length - begin;
+        const int begin = block * rows, left = unit->length - begin;
         struct look look;
-        look_up(engine, unit, layer, sequence * unit->length + begin, left < BLOCK_ROWS ? left : BLOCK_ROWS, head, &look);
+        look_up(engine, unit, layer, sequence * unit->length + begin, left < rows ? left : rows, head, &look);
         attend(engine, self, &look, NULL);
     }
     team_barrier(self);

@@ -47,6 +47,9 @@ struct attention_call {
     int first_position;  // row i sees the positions 0 .. first_position + i
     int window;          // and of these only the last `window` (Beltagy et al. 2020); 0: all
     float scale;         // 1/√head_dim
+    // Rows of a prompt, of which a kernel may round queries and weights to bf16 (to matrix tiles), however few they are. Others are as good as
+    // the cache.
+    bool prefill;
     float cap;           // a score x becomes cap·tanh(x/cap) (Gemma 2); 0: stays
     // The keys that this thread goes over next, which are fetched meanwhile, as many bytes as the last block's; NULL: they are not known.
     const void *soon;

@@ -58,21 +58,46 @@ static int cache_create(struct cache *cache, enum kv_type kv, int positions, int
     return 0;
 }
 
-// One query line over the first `visible` positions, or the last of them. score has room for them; tolerance: how far a kernel may end from it.
-static void reference(const struct cache *cache, const struct attention_call *call, const float *q, int visible, double *score, double *want,
-                      double *tolerance)
+// By how much kernels that round queries and weights to bf16, and so `numbers` of keys and values, may differ: six standard deviations, in
+// first order, of which one rounding's is at most 2⁻⁸/√3 of the number. Of dimension d of the values:
+// - Scores err by δᵢ, of variance scores[i], and the result by Σ wᵢ·(vᵢ − result)·δᵢ, at most the product of both roots of Σ wᵢ·(…)²
+//   (Cauchy–Schwarz). A cap only lessens it.
+// - Weights err by themselves, and so may values: Σ wᵢ·εᵢ·vᵢ.
+// - Exponentials are good to 1e-4, above and below the fraction.
+static double rounding_tolerance(const struct cache *cache, int first, int visible, const double *weight, const double *score_variance, int d,
+                                 double result, bool numbers)
+{
+    double scores = 0, spread = 0, squares = 0, size = 0;
+    for (int p = first; p < visible; p++) {
+        const double value = (double)cache->value_rows[(size_t)p * (size_t)cache->head_dim + (size_t)d];
+        scores += weight[p] * score_variance[p];
+        spread += weight[p] * (value - result) * (value - result);
+        squares += weight[p] * weight[p] * value * value;
+        size += weight[p] * fabs(value);
+    }
+    const double rounding = 0x1p-8 / sqrt(3);
+    return 6 * rounding * ((numbers ? sqrt(2) : 1) * (sqrt(scores * spread) + sqrt(squares))) + 2e-4 * size;
+}
+
+// One query line over the first `visible` positions, or the last of them. scores has room for twice as many; tolerance: how far a kernel may
+// end from it.
+static void reference(const struct cache *cache, const struct attention_call *call, bool rounded, double queries_up_to, const float *q,
+                      int visible, double *score, double *want, double *tolerance)
 {
     const int head_dim = cache->head_dim, first = call->window > 0 && visible > call->window ? visible - call->window : 0;
+    const bool codes = cache->kv == KV_Q8 || cache->kv == KV_Q4;
     const double scale = (double)call->scale, cap = (double)call->cap;
-    double largest = -INFINITY, sum = 0, score_error = 0, value_size = 0;
+    double largest = -INFINITY, sum = 0, score_error = 0, value_size = 0, *variance = score + visible;
     for (int p = first; p < visible; p++) {
         const float *key = cache->key_rows + (size_t)p * (size_t)head_dim;
         double squares = 0;
-        score[p] = 0;
+        score[p] = variance[p] = 0;
         for (int begin = 0; begin < head_dim; begin += ATTENTION_GROUP) {
             double query_size = 0, keys = 0;
             for (int d = begin; d < head_dim && d < begin + ATTENTION_GROUP; d++) {
-                score[p] += (double)q[d] * (double)key[d] * scale;
+                const double product = (double)q[d] * (double)key[d] * scale;
+                score[p] += product;
+                variance[p] += product * product;
                 query_size = fmax(query_size, fabs((double)q[d]));
                 keys += (double)key[d] * (double)key[d];
             }
@@ -84,24 +109,30 @@ static void reference(const struct cache *cache, const struct attention_call *ca
     }
     for (int p = first; p < visible; p++)
         sum += score[p] = exp(score[p] - largest);
+    for (int p = first; p < visible; p++)
+        score[p] /= sum;
     for (int d = 0; d < head_dim; d++) {
         want[d] = 0;
         for (int p = first; p < visible; p++) {
             const double value = (double)cache->value_rows[(size_t)p * (size_t)head_dim + (size_t)d];
-            want[d] += score[p] / sum * value;
+            want[d] += score[p] * value;
             value_size = fmax(value_size, fabs(value));
         }
     }
-    // Scores reach ±60, and their rounding in f32 (4e-6) enters the weights of values up to 2.5.
-    *tolerance = 4e-5;
-    // Queries and weights as 16-bit integers: six standard deviations (of a step, 1/√12) of what their rounding adds up to.
-    if (cache->kv == KV_Q8 || cache->kv == KV_Q4)
-        *tolerance += 6 / sqrt(12) * value_size * (2 * score_error + sqrt(visible) / sum / 32767);
+    for (int d = 0; d < head_dim; d++) {
+        // With queries up to 4 scores reach ±60, and their rounding in f32 (4e-6) enters the weights of values up to 2.5.
+        tolerance[d] = 4e-5 * queries_up_to / 4;
+        // Queries and weights as 16-bit integers: six standard deviations (of a step, 1/√12) of what their rounding adds up to.
+        if (rounded)
+            tolerance[d] += rounding_tolerance(cache, first, visible, score, variance, d, want[d], codes);
+        else if (codes)
+            tolerance[d] += 6 / sqrt(12) * value_size * (2 * score_error + sqrt(visible) / sum / 32767);
+    }
 }
 
 struct shape {
     int rows, q_heads, head_dim, first_position, window;
-    float cap;
+    float cap, query_size;
 };
 
 // The whole in one call, or in `pieces` that are joined.
@@ -133,20 +164,22 @@ static int check_shape(const struct kernel *kernel, enum kv_type kv, const struc
     struct cache cache;
     if (cache_create(&cache, kv, positions, shape->head_dim, state) != 0)
         return -ENOMEM;
-    float *q = op_input(count, 4, state), *out = op_output(count), *partial = op_output(partial_floats);
-    double *score = malloc((size_t)positions * sizeof(double)), want[ATTENTION_MAX_HEAD_DIM], tolerance;
+    float *q = op_input(count, (double)shape->query_size, state), *out = op_output(count), *partial = op_output(partial_floats);
+    double *score = malloc(2 * (size_t)positions * sizeof(double)), want[ATTENTION_MAX_HEAD_DIM], tolerance[ATTENTION_MAX_HEAD_DIM];
     int status = q != NULL && out != NULL && partial != NULL && score != NULL ? 0 : -ENOMEM;
     struct attention_call call = { .kv = kv, .q = q, .q_stride = stride, .keys = cache.keys, .values = cache.values, .end = positions,
                                    .out = out, .out_stride = stride, .rows = shape->rows, .q_heads = shape->q_heads,
                                    .head_dim = shape->head_dim, .first_position = shape->first_position,
-                                   .scale = 1 / sqrtf((float)shape->head_dim), .window = shape->window, .cap = shape->cap };
+                                   .scale = 1 / sqrtf((float)shape->head_dim), .window = shape->window, .cap = shape->cap,
+                                   .prefill = true };
     if (status == 0)
         run_kernel(kernel, &call, pieces, partial);
     for (int line = 0; line < lines && status == 0; line++) {
         const size_t at = (size_t)(line / shape->q_heads) * stride + (size_t)(line % shape->q_heads * shape->head_dim);
-        reference(&cache, &call, q + at, shape->first_position + line / shape->q_heads + 1, score, want, &tolerance);
+        reference(&cache, &call, kernel->activation == ACTIVATION_BF16, (double)shape->query_size, q + at,
+                  shape->first_position + line / shape->q_heads + 1, score, want, tolerance);
         for (int d = 0; d < shape->head_dim && status == 0; d++)
-            status = op_compare("out", at + (size_t)d, (double)out[at + (size_t)d], want[d], tolerance, message, message_size);
+            status = op_compare("out", at + (size_t)d, (double)out[at + (size_t)d], want[d], tolerance[d], message, message_size);
     }
     bool intact = status != 0 || (op_canaries(out, count) && op_canaries(partial, partial_floats));
     for (size_t i = 0; i < count && status == 0; i++)
@@ -163,12 +196,18 @@ static int check_shape(const struct kernel *kernel, enum kv_type kv, const struc
 
 static int check(const struct kernel *kernel, uint64_t seed, size_t *comparisons, char *message, size_t message_size)
 {
-    // around panels of 16, tiles of 64, blocks of 256; lines around tiles of 4 and 6 and passes of 48; dimensions around groups of 64
+    // around panels of 16, tiles of 64 (matrix tiles: 32), blocks of 256 (512); lines around tiles of 4, 6 and 32, passes of 96 and 1024
+    // (512 of 256 dimensions); dimensions around groups of 64 and steps of 32
+    enum { SMALL = 4 * 4 * 5 * 12 };
     static const int rows[] = { 1, 2, 5, 17 }, heads[] = { 1, 2, 3, 7 }, dims[] = { 16, 48, 64, 80, 128 };
     static const int firsts[] = { 0, 1, 14, 15, 16, 47, 63, 64, 127, 254, 255, 256 };
-    static const struct shape large[] = { { 70, 1, 64, 0, 0, 0 }, { 49, 1, 64, 90, 0, 20 }, { 1, 4, ATTENTION_MAX_HEAD_DIM, 700, 0, 0 },
-                                          { 3, 8, 192, 300, 64, 0 }, { 1, 9, 64, 1500, 1000, 50 }, { 33, 4, 128, 130, 17, 0 },
-                                          { 150, 2, 64, 0, 1, 5 }, { 60, 3, 80, 100, 128, 0 } };
+    // the last: scores of which later ones are so much larger that sums overflow if they go by earlier ones, in pieces and whole
+    static const struct shape large[] = { { 70, 1, 64, 0, 0, 0, 4 }, { 49, 1, 64, 90, 0, 20, 4 }, { 1, 4, ATTENTION_MAX_HEAD_DIM, 700, 0, 0, 4 },
+                                          { 3, 8, 192, 300, 64, 0, 4 }, { 1, 9, 64, 1500, 1000, 50, 4 }, { 33, 4, 128, 130, 17, 0, 4 },
+                                          { 150, 2, 64, 0, 1, 5, 4 }, { 60, 3, 80, 100, 128, 0, 4 }, { 31, 1, 96, 481, 0, 0, 4 },
+                                          { 33, 1, 80, 479, 0, 0, 4 }, { 16, 2, 112, 497, 0, 0, 4 }, { 40, 3, 32, 1000, 600, 30, 4 },
+                                          { 260, 4, 16, 0, 0, 0, 4 }, { 130, 4, ATTENTION_MAX_HEAD_DIM, 0, 0, 0, 4 },
+                                          { 40, 2, 64, 1100, 0, 0, 80 }, { 20, 2, 48, 1900, 0, 0, 80 } };
     uint64_t state = seed;
     *comparisons = 0;
     if (kernel->isa > isa_detect())
@@ -176,9 +215,9 @@ static int check(const struct kernel *kernel, uint64_t seed, size_t *comparisons
     for (enum kv_type kv = 0; kv < KV_TYPES; kv++) {
         if (!kernel->any_kv && kernel->kv != kv)
             continue;
-        for (int i = 0; i < 4 * 4 * 5 * 12 + 8; i++) {
-            const struct shape small = { rows[i % 4], heads[i / 4 % 4], dims[i / 16 % 5], firsts[i / 80 % 12], 0, 0 };
-            const struct shape *shape = i < 960 ? &small : &large[i - 960];
+        for (int i = 0; i < SMALL + (int)(sizeof(large) / sizeof(large[0])); i++) {
+            const struct shape small = { rows[i % 4], heads[i / 4 % 4], dims[i / 16 % 5], firsts[i / 80 % 12], 0, 0, 4 };
+            const struct shape *shape = i < SMALL ? &small : &large[i - SMALL];
             char difference[200] = "no memory";
             const int pieces = shape->window > 0 ? 1 : i % 3 + 1, status = check_shape(kernel, kv, shape, pieces, &state, difference, sizeof(difference));
             if (status != 0) {
@@ -199,7 +238,7 @@ static int check(const struct kernel *kernel, uint64_t seed, size_t *comparisons
 static const char *const shapes[] = { "q32 kv8 d128 m1 n4096", "q32 kv8 d128 m1 n16384", "q9 kv3 d64 m1 n2048", "q9 kv3 d64 m1 n16384",
                                       "q4 kv1 d128 m512 n8192", "q3 kv1 d64 m512 n8192", "q3 kv1 d64 m512 n512", NULL };
 
-enum { HUGE_PAGE = 2 << 20, PIECE = 256, ROWS = 32 }; // positions of a piece of decode, rows of an item of prefill
+enum { HUGE_PAGE = 2 << 20, PIECE = 256, ROWS = 256 }; // positions of a piece of decode, rows of an item of prefill
 
 struct op_problem {
     attention_function *function;
@@ -311,7 +350,7 @@ static void run(struct op_problem *problem, int copy, int phase, int part, int p
             .out = problem->out + (size_t)row * width + (size_t)head * head_floats, .out_stride = width,
             .rows = split ? 1 : left < ROWS ? left : ROWS, .q_heads = problem->group, .head_dim = problem->head_dim,
             .first_position = problem->positions - problem->rows + row, .scale = 1 / sqrtf((float)problem->head_dim),
-            .soon = split && next < end ? soon : NULL,
+            .prefill = !split, .soon = split && next < end ? soon : NULL,
             .partial = split ? problem->partial + (size_t)item * (size_t)problem->group * each : NULL });
     }
 }
@@ -336,7 +375,9 @@ static double bytes(const struct op_problem *problem)
 
 static enum op_arithmetic arithmetic(const struct kernel *kernel)
 {
-    return kernel->kv == KV_Q8 || kernel->kv == KV_Q4 ? ARITHMETIC_INT16 : ARITHMETIC_F32;
+    return kernel->activation == ACTIVATION_BF16                  ? ARITHMETIC_BF16
+           : kernel->kv == KV_Q8 || kernel->kv == KV_Q4 ? ARITHMETIC_INT16
+                                                       : ARITHMETIC_F32;
 }
 
 const struct op_descriptor attention_op = {

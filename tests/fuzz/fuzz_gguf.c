@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Any bytes as a GGUF model: opened or refused with one line, never a crash and never more memory than the file explains.
-// sources: bench/model/gguf_[cfnr]*.c bench/model/safetensors_*.c bench/model/tokenizer*.c bench/model/splitter*.c bench/model/tensor*.c bench/model/compose.c bench/model/config.c bench/model/model.c bench/model/random.c bench/model/shape.c
+// sources: bench/model/gguf_[cfnr]*.c bench/model/safetensors_*.c bench/model/tokenizer*.c bench/model/splitter*.c bench/model/tensor*.c bench/model/compose.c bench/model/config.c bench/model/model.c bench/model/mapped_file.c bench/model/random.c bench/model/shape.c
 #include <stdint.h>
 
 #include "bench/model/gguf.h"

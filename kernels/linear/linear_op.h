@@ -18,6 +18,7 @@ struct linear_problem {
     struct quantized_rows x_codes;  // of x; only for formats of up to 8 bits
     struct quantized_rows x_groups; // the same with a scale a group; only for those that have groups
     double *expected[ACTIVATION_COUNT]; // by activation, (m, rows); NULL without linear_problem_expect()
+    double *expected_rounded;           // of quantized weights and bf16 activations: the same with each weight rounded to bf16, too
     double *magnitude[ACTIVATION_COUNT]; // the sums of the magnitudes of what was added, which rounding errors grow with
 };
 

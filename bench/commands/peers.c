@@ -24,7 +24,8 @@ static const char usage[] =
     "  --threads LIST       (1,2, as far as there are cores)\n"
     "  --pairs N            ours, theirs, theirs, ours, … (6, the fewest that give a 95% interval)\n"
     "  --layers N           of the model, whose other dimensions are TinyLlama's: d 2048, ffn 5632 (6)\n"
-    "  --act W              activations of ours, q8g or q8: codes of 8 bits with a scale for each group, as theirs, or a scale a token (q8g)\n"
+    "  --act W              activations of ours, q8g or q8: codes of 8 bits with a scale for each group, as theirs, or a scale a token; bf16 or\n"
+    "                       f32, which are rounded less than theirs (q8g)\n"
     "  --prompt N --gen N   tokens of a prefill; tokens of a decode from an empty cache (512, 64)\n"
     "  --no-libraries       leave out OpenBLAS and oneDNN\n"
     "  --no-models          leave out llama-bench\n"
@@ -90,7 +91,7 @@ static void print_result(const struct peers_request *request, const char *format
                           phases[phase], "ours", format, "act", activation_name(request->activation), "theirs", type, "build", result->build, "threads", threads, "ours_tps",
                           ours->estimate, "theirs_tps", theirs->estimate, "ratio", ratio->estimate, "ratio_lo", ratio->lo, "ratio_hi",
                           ratio->hi, "pairs", (int)result->pairs, "gbs", gbs, "gops", gops, "bandwidth_gbs",
-                          result->phase[phase].bandwidth / 1e9, "int8_gops", result->phase[phase].peak / 1e9, "ours_roof_fraction",
+                          result->phase[phase].bandwidth / 1e9, "peak_gops", result->phase[phase].peak / 1e9, "ours_roof_fraction",
                           result->phase[phase].roof_fraction));
             continue;
         }
@@ -172,7 +173,7 @@ static int take_option(struct peers_request *request, int option) {
         request->against = optarg;
         return 0;
     case ACT:
-        return !activation_parse(optarg, &request->activation) && activation_quantized(request->activation) ? 0 : 1 + wrong("not q8g or q8:", optarg);
+        return !activation_parse(optarg, &request->activation) ? 0 : 1 + wrong("not q8g, q8, bf16 or f32:", optarg);
     case THREADS:
         return read_threads(optarg, request) ? 0 : 1 + wrong("not up to 8 thread counts such as 1,2:", optarg);
     case PAIRS:

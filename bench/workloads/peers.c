@@ -150,8 +150,9 @@ static int open_own(const struct peers *peers, const char *format, int threads, 
     if (!result)
         result = variant_create(&own->variant, &peers->model, &recipe, &layout, 0, error, error_size);
     const enum activation automatic = result ? ACTIVATION_F32 : activation_automatic(&recipe.format);
+    const bool asked = automatic == ACTIVATION_Q8G || !activation_quantized(options->activation);
     const struct engine_options engine = {
-        .activation = automatic == ACTIVATION_Q8G ? options->activation : automatic, .max_batch = 1, .max_context = positions + 1};
+        .activation = asked ? options->activation : automatic, .max_batch = 1, .max_context = positions + 1};
     if (!result)
         result = engine_open(&own->engine, own->variant, comm_world(), &engine, error, error_size);
     own->tokens = calloc((size_t)positions + 2, sizeof *own->tokens);
@@ -203,7 +204,7 @@ static int sample_own(const struct peers *peers, struct own *own, struct roof_be
     for (int phase = 0; phase < PEER_PHASES; phase++)
         samples->ours[phase][pair] = speeds[phase];
     samples->bandwidth[pair] = roof.hot.estimate;
-    samples->peak[pair] = roof.int8.estimate;
+    samples->peak[pair] = activation_quantized(peers->options.activation) ? roof.int8.estimate : fmax(roof.bf16.estimate, roof.fp32.estimate);
     return 0;
 }
 
@@ -275,7 +276,7 @@ int peers_compare(struct peers *peers, const struct peer *peer, const char *form
                                              .isa = (enum roof_isa)isa_current(),
                                              .hot_bytes = own.variant->weight_bytes,
                                              .peaks = true,
-                                             .only = 1u << ROOF_PEAK_INT8,
+                                             .only = activation_quantized(peers->options.activation) ? 1u << ROOF_PEAK_INT8 : 1u << ROOF_PEAK_BF16 | 1u << ROOF_PEAK_FP32,
                                              .seconds = 0.05};
         code = roof_open(&roof, &request, error, error_size);
     }

@@ -58,6 +58,8 @@ grep -q "LLMSWEEP_ISA: unknown instruction set 'sse'" "$work/err" || problem "LL
 
 PATH=/usr/bin:/bin LLAMA_BENCH= "$llmsweep" peers --no-libraries >"$work/out" 2>"$work/err" || problem "peers fails where there is no llama-bench"
 [ -x /usr/bin/llama-bench ] || grep -q 'no llama-bench on PATH' "$work/err" || problem "peers does not say that there is no llama-bench: $(cat "$work/err")"
+"$llmsweep" peers --act q4 >/dev/null 2>"$work/err" && problem "peers takes activations that there are not"
+grep -q 'not q8g, q8, bf16 or f32' "$work/err" || problem "peers --act q4 says $(cat "$work/err")"
 "$llmsweep" peers --llama-bench /no/such/program >/dev/null 2>"$work/err" && problem "peers takes a program that is not there"
 
 refused "unknown format 'q9' (known:" --bench --format q9

@@ -59,32 +59,51 @@ size_t prune_keep_count(size_t count, double ratio) {
 }
 
 // The k-th largest |importance| of what remains, 1 <= k <= their number: a radix selection, which needs no copy of the
-// weights.
-static float kth_largest(const struct prune_tensor *tensors, size_t count, size_t k) {
-    enum { DIGIT = 11, BINS = 1 << DIGIT };
-    uint32_t prefix = 0, prefix_mask = 0;
-    for (int shift = 22; shift >= 0; shift -= DIGIT) {
-        size_t histogram[BINS] = {0};
-        for (size_t t = 0; t < count; t++) {
-            const float *importance = tensors[t].importance;
-            const uint8_t *mask = tensors[t].mask;
-            size_t size = tensor_size(&tensors[t]);
+// weights. In three rounds everything is counted by the next digit, and the digit of the k-th largest found.
+enum { DIGIT = 11, BINS = 1 << DIGIT };
+struct selection {
+    uint32_t prefix, prefix_mask;
+    size_t k, histogram[BINS];
+};
+
+static void count_digits(struct selection *selection, const struct prune_tensor *tensor, int shift) {
+    const uint32_t prefix = selection->prefix, prefix_mask = selection->prefix_mask;
+    const float *importance = tensor->importance;
+    const uint8_t *mask = tensor->mask;
+    size_t size = tensor_size(tensor), histogram[BINS] = {0};
 #pragma omp parallel for reduction(+ : histogram) if (size > PARALLEL_WEIGHTS)
-            for (size_t i = 0; i < size; i++) {
-                uint32_t bits = magnitude_bits(importance[i]);
-                if (mask[i] && (bits & prefix_mask) == prefix)
-                    histogram[(bits >> shift) & (BINS - 1)]++;
-            }
-        }
-        uint32_t bin = BINS - 1;
-        while (histogram[bin] < k)
-            k -= histogram[bin--];
-        prefix |= bin << shift;
-        prefix_mask |= (uint32_t)(BINS - 1) << shift;
+    for (size_t i = 0; i < size; i++) {
+        uint32_t bits = magnitude_bits(importance[i]);
+        if ((!mask || mask[i]) && (bits & prefix_mask) == prefix)
+            histogram[(bits >> shift) & (BINS - 1)]++;
     }
+    for (int bin = 0; bin < BINS; bin++)
+        selection->histogram[bin] += histogram[bin];
+}
+
+static void take_digit(struct selection *selection, int shift) {
+    uint32_t bin = BINS - 1;
+    while (selection->histogram[bin] < selection->k)
+        selection->k -= selection->histogram[bin--];
+    selection->prefix |= bin << shift;
+    selection->prefix_mask |= (uint32_t)(BINS - 1) << shift;
+    memset(selection->histogram, 0, sizeof selection->histogram);
+}
+
+static float selected(const struct selection *selection) {
     float value;
-    memcpy(&value, &prefix, sizeof value);
+    memcpy(&value, &selection->prefix, sizeof value);
     return value;
+}
+
+static float kth_largest(const struct prune_tensor *tensors, size_t count, size_t k) {
+    struct selection selection = {.k = k};
+    for (int shift = 22; shift >= 0; shift -= DIGIT) {
+        for (size_t t = 0; t < count; t++)
+            count_digits(&selection, &tensors[t], shift);
+        take_digit(&selection, shift);
+    }
+    return selected(&selection);
 }
 
 static void drop_below(const struct prune_tensor *tensor, float threshold) {
@@ -166,7 +185,7 @@ static float pool_block(const struct prune_tensor *tensor, int top, int left, in
     for (int r = top; r < bottom; r++)
         for (int c = left; c < right; c++) {
             size_t i = (size_t)r * (size_t)tensor->columns + (size_t)c;
-            if (!tensor->mask[i])
+            if (tensor->mask && !tensor->mask[i])
                 continue;
             *any_remains = 1;
             sum += fabs((double)tensor->importance[i]);
@@ -195,6 +214,26 @@ static void drop_blocks(const struct prune_tensor *tensor, int block_rows, int b
                 tensor->mask[(size_t)r * (size_t)tensor->columns + (size_t)c] = 0;
 }
 
+static int start_grid(struct block_grid *grid, const struct prune_tensor *tensor, int block_rows, int block_columns, enum block_pooling pooling) {
+    grid->rows = (tensor->rows + block_rows - 1) / block_rows;
+    grid->columns = (tensor->columns + block_columns - 1) / block_columns;
+    size_t size = (size_t)grid->rows * (size_t)grid->columns;
+    grid->pooled = malloc(size * sizeof *grid->pooled);
+    grid->mask = malloc(size);
+    if (!grid->pooled || !grid->mask)
+        return -ENOMEM;
+    pool_tensor(tensor, block_rows, block_columns, pooling, grid);
+    return 0;
+}
+
+static void free_grids(struct block_grid *grids, size_t count) {
+    for (size_t t = 0; grids && t < count; t++) {
+        free(grids[t].pooled);
+        free(grids[t].mask);
+    }
+    free(grids);
+}
+
 int prune_block(const struct prune_tensor *tensors, size_t count, int block_rows, int block_columns,
                 enum block_pooling pooling, double ratio, char *error, size_t error_size) {
     int code = check_finite(tensors, count, error, error_size);
@@ -202,33 +241,83 @@ int prune_block(const struct prune_tensor *tensors, size_t count, int block_rows
         return code;
     struct block_grid *grids = calloc(count, sizeof *grids);
     struct prune_tensor *blocks = calloc(count, sizeof *blocks);
-    code = -ENOMEM;
-    if (!grids || !blocks)
-        goto out;
-    for (size_t t = 0; t < count; t++) {
-        struct block_grid *grid = &grids[t];
-        grid->rows = (tensors[t].rows + block_rows - 1) / block_rows;
-        grid->columns = (tensors[t].columns + block_columns - 1) / block_columns;
-        size_t size = (size_t)grid->rows * (size_t)grid->columns;
-        grid->pooled = malloc(size * sizeof *grid->pooled);
-        grid->mask = malloc(size);
-        if (!grid->pooled || !grid->mask)
-            goto out;
-        pool_tensor(&tensors[t], block_rows, block_columns, pooling, grid);
-        blocks[t] = (struct prune_tensor){grid->pooled, grid->rows, grid->columns, grid->mask};
+    code = grids && blocks ? 0 : -ENOMEM;
+    for (size_t t = 0; t < count && !code; t++) {
+        code = start_grid(&grids[t], &tensors[t], block_rows, block_columns, pooling);
+        blocks[t] = (struct prune_tensor){grids[t].pooled, grids[t].rows, grids[t].columns, grids[t].mask};
     }
-    code = prune_magnitude(blocks, count, ratio, NULL, error, error_size);
+    if (code)
+        snprintf(error, error_size, "pruning: out of memory for the pooled blocks");
+    else
+        code = prune_magnitude(blocks, count, ratio, NULL, error, error_size);
     for (size_t t = 0; t < count && !code; t++)
         drop_blocks(&tensors[t], block_rows, block_columns, &grids[t]);
-out:
+    free_grids(grids, count);
+    free(blocks);
+    return code;
+}
+
+// The threshold of pooled blocks: these are few, and stay in memory while one matrix after the other is looked at.
+static int find_blocks(const struct variant_recipe *recipe, size_t count, prune_look_function *look, void *context, float *threshold,
+                       char *error, size_t error_size) {
+    struct block_grid *grids = calloc(count, sizeof *grids);
+    struct prune_tensor *blocks = calloc(count, sizeof *blocks);
+    int code = grids && blocks ? 0 : -ENOMEM;
+    for (size_t t = 0; t < count && !code; t++) {
+        struct prune_tensor tensor = {0};
+        code = look(context, t, &tensor);
+        tensor.mask = NULL;
+        code = code ? code : check_finite(&tensor, 1, error, error_size);
+        code = code ? code : start_grid(&grids[t], &tensor, recipe->block_rows, recipe->block_columns, recipe->pooling);
+        blocks[t] = (struct prune_tensor){grids[t].pooled, grids[t].rows, grids[t].columns, grids[t].mask};
+    }
+    code = code ? code : prune_magnitude(blocks, count, recipe->ratio, threshold, error, error_size);
     if (code == -ENOMEM)
         snprintf(error, error_size, "pruning: out of memory for the pooled blocks");
-    for (size_t t = 0; t < count && grids; t++) {
-        free(grids[t].pooled);
-        free(grids[t].mask);
-    }
-    free(grids);
+    free_grids(grids, count);
     free(blocks);
+    return code;
+}
+
+int prune_find(const struct variant_recipe *recipe, size_t count, prune_look_function *look, void *context, float *threshold, char *error,
+               size_t error_size) {
+    if (recipe->method == PRUNE_BLOCK)
+        return find_blocks(recipe, count, look, context, threshold, error, error_size);
+    struct selection selection = {0};
+    size_t weights = 0;
+    *threshold = 0;
+    for (int shift = 22; shift >= 0; shift -= DIGIT) {
+        for (size_t t = 0; t < count; t++) {
+            struct prune_tensor tensor = {0};
+            int code = look(context, t, &tensor);
+            tensor.mask = NULL;
+            code = code || shift < 22 ? code : check_finite(&tensor, 1, error, error_size);
+            if (code)
+                return code;
+            count_digits(&selection, &tensor, shift);
+            weights += shift == 22 ? tensor_size(&tensor) : 0;
+        }
+        if (!weights)
+            return 0;
+        selection.k = shift == 22 ? prune_keep_count(weights, recipe->ratio) : selection.k;
+        take_digit(&selection, shift);
+    }
+    *threshold = selected(&selection);
+    return 0;
+}
+
+int prune_at(const struct variant_recipe *recipe, const struct prune_tensor *tensor, float threshold, char *error, size_t error_size) {
+    if (recipe->method != PRUNE_BLOCK)
+        return prune_threshold(tensor, (double)threshold, error, error_size);
+    struct block_grid *grid = calloc(1, sizeof *grid);
+    int code = grid ? start_grid(grid, tensor, recipe->block_rows, recipe->block_columns, recipe->pooling) : -ENOMEM;
+    if (code) {
+        snprintf(error, error_size, "pruning: out of memory for the pooled blocks");
+    } else {
+        drop_below(&(struct prune_tensor){grid->pooled, grid->rows, grid->columns, grid->mask}, threshold);
+        drop_blocks(tensor, recipe->block_rows, recipe->block_columns, grid);
+    }
+    free_grids(grid, 1);
     return code;
 }
 

@@ -32,6 +32,14 @@ size_t prune_keep_count(size_t count, double ratio);
 int prune_tensors(const struct variant_recipe *recipe, const struct prune_tensor *tensors, size_t count, char *error,
                   size_t error_size);
 
+// SCOPE_GLOBAL over matrices that are not in memory together: prune_find looks at one after the other, several times, for the threshold of
+// importances or of pooled blocks; prune_at then prunes each by it as prune_tensors would have. `look` gives a matrix's importance, valid until it
+// is called again; 0 or an error, which is handed on. Its mask is not looked at: everything remains. -ENOMEM, too.
+typedef int prune_look_function(void *context, size_t index, struct prune_tensor *tensor);
+int prune_find(const struct variant_recipe *recipe, size_t count, prune_look_function *look, void *context, float *threshold, char *error,
+               size_t error_size);
+int prune_at(const struct variant_recipe *recipe, const struct prune_tensor *tensor, float threshold, char *error, size_t error_size);
+
 // The parts of which prune_tensors is made; errors as there (-ENOMEM, too).
 int prune_magnitude(const struct prune_tensor *tensors, size_t count, double ratio, float *threshold, char *error,
                     size_t error_size);

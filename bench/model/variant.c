@@ -28,7 +28,7 @@ struct cut {
 
 struct build {
     struct variant *variant;
-    uint8_t *(*masks)[LAYER_MATRICES]; // (all layers) when one threshold is taken over all of them; else NULL
+    float threshold; // of all block matrices together, SCOPE_GLOBAL
     int status; // the first failure's
     char *error;
     size_t error_size;
@@ -210,6 +210,12 @@ out:
     return status;
 }
 
+// n:m and thresholds are local by nature.
+static bool is_global(const struct variant_recipe *recipe)
+{
+    return (recipe->method == PRUNE_MAGNITUDE || recipe->method == PRUNE_BLOCK) && recipe->scope == SCOPE_GLOBAL;
+}
+
 static uint8_t *full_mask(int rows, int columns)
 {
     const size_t count = (size_t)rows * (size_t)columns;
@@ -262,19 +268,23 @@ static int pack_by_rows(struct build *build, const struct cut *cut, const struct
 }
 
 // The whole matrix in f32, under the mask that its pruning asks for.
-static int pack_pruned(struct build *build, struct cut *cut, enum layer_matrix which, struct packed_matrix **packed, size_t *pruned)
+static int pack_pruned(struct build *build, struct cut *cut, struct packed_matrix **packed, size_t *pruned)
 {
     const struct variant_recipe *recipe = &build->variant->recipe;
     uint8_t *own_mask = NULL;
     int status = read_cut(build, cut);
     if (status != 0)
         return status;
-    const uint8_t *mask = build->masks != NULL ? build->masks[cut->layer][which] : cut->ready != NULL ? cut->ready->mask : NULL;
+    const uint8_t *mask = cut->ready != NULL ? cut->ready->mask : NULL;
     if (mask == NULL && recipe->method != PRUNE_NONE) {
         char why[160] = "no memory";
         own_mask = full_mask(cut->rows, cut->columns);
         const struct prune_tensor tensor = { cut->weights, cut->rows, cut->columns, own_mask };
-        status = own_mask == NULL ? -ENOMEM : prune_tensors(recipe, &tensor, 1, why, sizeof(why));
+        if (own_mask == NULL)
+            status = -ENOMEM;
+        else
+            status = is_global(recipe) ? prune_at(recipe, &tensor, build->threshold, why, sizeof(why))
+                                              : prune_tensors(recipe, &tensor, 1, why, sizeof(why));
         if (status != 0)
             fail(build, cut, status, why);
         mask = own_mask;
@@ -294,7 +304,7 @@ static void build_layer_matrix(struct build *build, int layer, enum layer_matrix
     struct packed_matrix **packed = &variant->matrix[layer - variant->layers.begin][which];
     size_t pruned = 0;
     const int status = recipe->method == PRUNE_NONE && row_by_row(&cut, &recipe->format) ? pack_by_rows(build, &cut, &recipe->format, packed)
-                                                                                       : pack_pruned(build, &cut, which, packed, &pruned);
+                                                                                       : pack_pruned(build, &cut, packed, &pruned);
     if (status != 0)
         return;
     variant->weight_bytes += packed_bytes(*packed);
@@ -337,45 +347,32 @@ static int build_all(struct build *build)
     return build->status;
 }
 
-static void free_masks(uint8_t *(*masks)[LAYER_MATRICES], int layers)
+// The matrix that is being looked at for a threshold over all.
+struct look {
+    struct build *build;
+    struct cut cut;
+};
+
+static int look_at(void *context, size_t index, struct prune_tensor *tensor)
 {
-    if (masks == NULL)
-        return;
-    for (int layer = 0; layer < layers; layer++)
-        for (int which = 0; which < LAYER_MATRICES; which++)
-            free(masks[layer][which]);
-    free(masks);
+    struct look *look = context;
+    release_cut(&look->cut);
+    look->cut = layer_cut(look->build->variant, (int)(index / LAYER_MATRICES), (enum layer_matrix)(index % LAYER_MATRICES));
+    const int status = read_cut(look->build, &look->cut);
+    *tensor = (struct prune_tensor){ .importance = look->cut.weights, .rows = look->cut.rows, .columns = look->cut.columns };
+    return status;
 }
 
 // One threshold over all block matrices of the model: every rank finds the same one, whatever part of it it keeps.
-static int prune_globally(struct build *build)
+static int find_threshold(struct build *build)
 {
-    const struct model *model = build->variant->model;
-    const int layers = model->config.layers;
-    build->masks = calloc((size_t)layers, sizeof(*build->masks));
-    struct prune_tensor *tensors = calloc((size_t)layers * LAYER_MATRICES, sizeof(*tensors));
-    struct cut *cuts = calloc((size_t)layers * LAYER_MATRICES, sizeof(*cuts)); // weights of an opened model are in memory until one is found
-    int status = build->masks == NULL || tensors == NULL || cuts == NULL ? -ENOMEM : 0;
-    for (int i = 0; status == 0 && i < layers * LAYER_MATRICES; i++) {
-        const int layer = i / LAYER_MATRICES, which = i % LAYER_MATRICES;
-        struct prune_tensor *tensor = &tensors[i];
-        cuts[i] = layer_cut(build->variant, layer, (enum layer_matrix)which);
-        status = read_cut(build, &cuts[i]);
-        tensor->importance = cuts[i].weights;
-        model_matrix_shape(&model->config, (enum layer_matrix)which, &tensor->rows, &tensor->columns);
-        tensor->mask = build->masks[layer][which] = full_mask(tensor->rows, tensor->columns);
-        if (tensor->mask == NULL)
-            status = -ENOMEM;
-    }
-    char why[160] = "no memory";
-    if (status == 0)
-        status = prune_tensors(&build->variant->recipe, tensors, (size_t)layers * LAYER_MATRICES, why, sizeof(why));
-    if (status != 0)
+    const size_t count = (size_t)build->variant->model->config.layers * LAYER_MATRICES;
+    struct look look = { .build = build };
+    char why[200] = "";
+    const int status = prune_find(&build->variant->recipe, count, look_at, &look, &build->threshold, why, sizeof(why));
+    release_cut(&look.cut);
+    if (status != 0 && *why)
         snprintf(build->error, build->error_size, "cannot prune the model: %s", why);
-    for (int i = 0; cuts != NULL && i < layers * LAYER_MATRICES; i++)
-        release_cut(&cuts[i]);
-    free(cuts);
-    free(tensors);
     return status;
 }
 
@@ -408,11 +405,10 @@ static int create(struct variant **variant_out, const struct model *model, struc
     if (variant->matrix == NULL) {
         snprintf(error, error_size, "no memory for a variant of the model");
         build.status = -ENOMEM;
-    } else if (recipe->method != PRUNE_NONE && recipe->scope == SCOPE_GLOBAL)
-        build.status = prune_globally(&build);
+    } else if (is_global(recipe))
+        build.status = find_threshold(&build);
     if (build.status == 0)
         build.status = build_all(&build);
-    free_masks(build.masks, config->layers);
     if (build.status != 0) {
         variant_free(variant);
         return build.status;

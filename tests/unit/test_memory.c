@@ -137,6 +137,8 @@ static void test_peak(void **unused)
     run_cell("none", "f32", true);
     run_cell("50%", "q4g64", true);
     run_cell("2:4", "f32", true);
+    run_cell("global:50%", "q4g64", true);
+    run_cell("global:b16x4:50%", "f32", true);
 }
 
 // Rows of the embedding are copied out of the file: after all of them were read, none of its pages is this process's.

@@ -102,6 +102,60 @@ static void test_threshold_is_kth_largest(void **state) {
     }
 }
 
+struct shown {
+    const struct prune_tensor *tensors;
+    float room[40 * 48];
+    int looks;
+};
+
+// One matrix at a time, at the same place: the one before is gone.
+static int show(void *context, size_t index, struct prune_tensor *tensor) {
+    struct shown *shown = context;
+    const struct prune_tensor *from = &shown->tensors[index];
+    memset(shown->room, 0xff, sizeof shown->room);
+    memcpy(shown->room, from->importance, (size_t)from->rows * (size_t)from->columns * sizeof *shown->room);
+    *tensor = (struct prune_tensor){.importance = shown->room, .rows = from->rows, .columns = from->columns};
+    shown->looks++;
+    return shown->looks < 1000 ? 0 : -EIO;
+}
+
+static void test_one_at_a_time(void **state) {
+    (void)state;
+    enum { TENSORS = 3 };
+    static float weights[TENSORS][40 * 48];
+    static uint8_t together[TENSORS][40 * 48], alone[TENSORS][40 * 48];
+    static const char *const words[] = {"global:50%", "global:3%", "global:99.99%", "global:b16x4:50%", "global:b8x8max:75%"};
+    struct prune_tensor tensors[TENSORS];
+    struct shown shown = {.tensors = tensors};
+    float threshold;
+    for (size_t word = 0; word < sizeof words / sizeof *words; word++) {
+        struct variant_recipe recipe = {0};
+        assert_int_equal(recipe_parse_prune(words[word], &recipe, error, sizeof error), 0);
+        for (int t = 0; t < TENSORS; t++) {
+            tensors[t] = (struct prune_tensor){weights[t], 40 - 7 * t, 48, together[t]};
+            for (int i = 0; i < 40 * 48; i++) // some of them the same
+                weights[t][i] = (float)((i * 7919 + t * 31) % 701 - 350) * (t == 1 ? 3 : 1);
+            memset(together[t], 1, sizeof together[t]);
+            memset(alone[t], 1, sizeof alone[t]);
+        }
+        assert_int_equal(prune_tensors(&recipe, tensors, TENSORS, error, sizeof error), 0);
+        assert_int_equal(prune_find(&recipe, TENSORS, show, &shown, &threshold, error, sizeof error), 0);
+        for (int t = 0; t < TENSORS; t++) {
+            struct prune_tensor one = tensors[t];
+            one.mask = alone[t];
+            assert_int_equal(prune_at(&recipe, &one, threshold, error, sizeof error), 0);
+        }
+        assert_memory_equal(alone, together, sizeof alone);
+        assert_true(prune_sparsity(together[0], 40 * 48) > 0);
+    }
+    struct variant_recipe recipe = {.method = PRUNE_MAGNITUDE, .scope = SCOPE_GLOBAL, .ratio = .5};
+    weights[2][5] = NAN;
+    assert_int_equal(prune_find(&recipe, TENSORS, show, &shown, &threshold, error, sizeof error), -EINVAL);
+    assert_non_null(strstr(error, "finite"));
+    shown.looks = 1000; // reading fails
+    assert_int_equal(prune_find(&recipe, TENSORS, show, &shown, &threshold, error, sizeof error), -EIO);
+}
+
 static void test_global(void **state) {
     (void)state;
     const float small[] = {.1f, .2f, .3f, .4f}, large[] = {1, 2, 3, 4};
@@ -304,6 +358,7 @@ int main(void) {
         cmocka_unit_test(test_ties_stay),
         cmocka_unit_test(test_threshold_is_kth_largest),
         cmocka_unit_test(test_global),
+        cmocka_unit_test(test_one_at_a_time),
         cmocka_unit_test(test_threshold),
         cmocka_unit_test(test_n_of_m),
         cmocka_unit_test(test_block),

@@ -90,7 +90,7 @@ out:
 
 // ---------------------------------------------------------------------------------------------------------------------
 // A block a roof (`roofs` of them): the ends of its line, x and y. Then a block a family: operations per byte, GOP/s, lo, hi, row.
-static const char *const families[] = {"f32 activations", "8-bit activations", "sparse weights", "attention", "other ops",
+static const char *const families[] = {"f32, bf16 activations", "8-bit activations", "sparse weights", "attention", "other ops",
                                        "libraries"};
 enum { FAMILIES = sizeof families / sizeof *families };
 

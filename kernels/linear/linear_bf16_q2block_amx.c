@@ -3,7 +3,7 @@
 #define BITS                       2
 #define STORE                      STORE_BLOCK
 #define IN_PLACE                   0
-#define NEXT_CODES(source, buffer) next_codes(source, STORE, BITS, buffer)
+#define NEXT_CODES(source, buffer) next_codes_blocks(source, buffer)
 #define FEWER_TOKENS               linear_f32_q2block_avx512
 #include "kernels/linear/linear_bf16_tiles.h"
 

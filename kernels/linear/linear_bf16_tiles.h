@@ -125,12 +125,33 @@ static inline void tiles_store_pair(__m512 even, __m512 odd, uint8_t *out) {
     _mm512_store_si512(out, _mm512_permutexvar_epi16(order, (__m512i)_mm512_cvtne2ps_pbh(odd, even)));
 }
 
-static void tiles_widen(const uint8_t *codes, const struct tiles_scale *by, uint8_t *out) {
+// A tile of the block store, all chunks: of those that are absent any codes, since tiles_widen() multiplies them with zeros.
+static inline const uint8_t *next_codes_blocks(struct source *source, uint8_t *buffer) {
+    static const uint8_t absent[CHUNK_CODES];
+    source->present = *source->masks++;
+#pragma GCC unroll 8
+    for (int chunk = 0; chunk < TILE_CHUNKS; chunk++) {
+        const uintptr_t here = -(uintptr_t)(source->present >> chunk & 1); // a branch would be mispredicted once a tile
+        vint codes[VECTORS];
+        packed_codes((const uint8_t *)(((uintptr_t)source->values & here) | ((uintptr_t)absent & ~here)), BITS, codes);
+        vint_store(buffer + CHUNK_CODES * chunk, codes[0]);
+        prefetch(source->values);
+        source->values += here & (CHUNK_CODES / 8 * BITS);
+    }
+    return buffer;
+}
+
+static void tiles_widen(const uint8_t *codes, uint32_t present, struct tiles_scale all, uint8_t *out) {
 #pragma GCC unroll 8
     for (int chunk = 0; chunk < TILE_CHUNKS; chunk++, codes += CHUNK_CODES, out += 128) {
         const __m512i v = vint_load(codes);
-        tiles_store_pair(tiles_column(_mm512_slli_epi32(v, 15), by), tiles_column(_mm512_slli_epi32(v, 7), by), out);
-        tiles_store_pair(tiles_column(_mm512_srli_epi32(v, 1), by), tiles_column(_mm512_srli_epi32(v, 9), by), out + 64);
+        struct tiles_scale by = all;
+        if (STORE == STORE_BLOCK) {
+            const __mmask16 here = (__mmask16) - (int)(present >> chunk & 1);
+            by = (struct tiles_scale){_mm512_maskz_mov_ps(here, all.scale), _mm512_maskz_mov_ps(here, all.offset)};
+        }
+        tiles_store_pair(tiles_column(_mm512_slli_epi32(v, 15), &by), tiles_column(_mm512_slli_epi32(v, 7), &by), out);
+        tiles_store_pair(tiles_column(_mm512_srli_epi32(v, 1), &by), tiles_column(_mm512_srli_epi32(v, 9), &by), out + 64);
     }
 }
 #endif
@@ -151,7 +172,8 @@ static void tiles_expand_panel(struct tiles_band *band, int panel, uint8_t *out)
             source_group(source, block, ++group);
             by = tiles_scale(source, block, group);
         }
-        tiles_widen(NEXT_CODES(source, buffer), &by, out);
+        const uint8_t *codes = NEXT_CODES(source, buffer);
+        tiles_widen(codes, source->present, by, out);
     }
 #else
     for (int t = 0; t < band->tiles; t++, out += TILE_BYTES)

@@ -30,7 +30,7 @@ static const char usage[] =
     "  --no-libraries       leave out OpenBLAS and oneDNN\n"
     "  --no-models          leave out llama-bench\n"
     "  --json               instead of tables\n"
-    "Ratios are ours over theirs, median of the pairs with its 95% interval; above 1 ours is faster. Nothing is judged by the exit code.\n"
+    "Ratios are ours over theirs, median of the pairs with its 95% interval; above 1 ours is faster. Keys and values are f16 on their side, bf16 on ours. Nothing is judged by the exit code.\n"
     "example: LLAMA_BENCH=~/llama.cpp/build/bin/llama-bench llmsweep peers --threads 1 --against q4g32=Q4_0\n";
 
 static int complain(const char *error) {
@@ -106,7 +106,7 @@ static void print_result(const struct peers_request *request, const char *format
 
 static int compare_models(const struct peers_request *request) {
     struct model_config config = {.name = "peers", .vocab = 2048, .d_model = 2048, .layers = request->layers, .heads = 32, .kv_heads = 4,
-                                  .head_dim = 64, .ffn = 5632, .context = 4096, .rope_theta = 10000, .norm_eps = 1e-5f,
+                                  .head_dim = 64, .ffn = 5632, .context = 16384, .rope_theta = 10000, .norm_eps = 1e-5f,
                                   .rope_style = ROPE_INTERLEAVED};
     const struct peers_options options = {.prompt = request->prompt, .gen = request->gen, .pairs = request->pairs, .limit = 300,
                                           .activation = request->activation};
@@ -181,9 +181,9 @@ static int take_option(struct peers_request *request, int option) {
     case LAYERS:
         return command_number(optarg, 1, 1000, &request->layers) ? 0 : 1 + wrong("not 1 to 1000 layers:", optarg);
     case PROMPT:
-        return command_number(optarg, 1, 4000, &request->prompt) ? 0 : 1 + wrong("not 1 to 4000 tokens:", optarg);
+        return command_number(optarg, 1, 16000, &request->prompt) ? 0 : 1 + wrong("not 1 to 16000 tokens:", optarg);
     case GEN:
-        return command_number(optarg, 1, 4000, &request->gen) ? 0 : 1 + wrong("not 1 to 4000 tokens:", optarg);
+        return command_number(optarg, 1, 16000, &request->gen) ? 0 : 1 + wrong("not 1 to 16000 tokens:", optarg);
     case NO_LIBRARIES:
         request->libraries = false;
         return 0;

@@ -151,8 +151,11 @@ static int open_own(const struct peers *peers, const char *format, int threads, 
         result = variant_create(&own->variant, &peers->model, &recipe, &layout, 0, error, error_size);
     const enum activation automatic = result ? ACTIVATION_F32 : activation_automatic(&recipe.format);
     const bool asked = automatic == ACTIVATION_Q8G || !activation_quantized(options->activation);
-    const struct engine_options engine = {
-        .activation = asked ? options->activation : automatic, .max_batch = 1, .max_context = positions + 1};
+    // their cache is f16: bf16 is as wide
+    const struct engine_options engine = {.activation = asked ? options->activation : automatic,
+                                          .kv = {.type = KV_BF16},
+                                          .max_batch = 1,
+                                          .max_context = positions + 1};
     if (!result)
         result = engine_open(&own->engine, own->variant, comm_world(), &engine, error, error_size);
     own->tokens = calloc((size_t)positions + 2, sizeof *own->tokens);
@@ -237,7 +240,7 @@ static int summarize(const struct peers *peers, const struct own *own, const cha
     if (!code)
         code = stats_quantile(samples->peak, n, 0.5, &peak);
     if (!code)
-        engine_estimate(&peers->model.config, &recipe, &(struct kv_format){KV_F32, 0}, &layout, 1, options->prompt, options->gen, &estimate);
+        engine_estimate(&peers->model.config, &recipe, &(struct kv_format){KV_BF16, 0}, &layout, 1, options->prompt, options->gen, &estimate);
     for (int phase = 0; phase < PEER_PHASES && !code; phase++) {
         for (size_t i = 0; i < n; i++)
             ratios[i] = samples->ours[phase][i] / samples->theirs[phase][i];

@@ -48,7 +48,8 @@ struct pass {
     int first, lines, padded; // padded: whole units
     int steps, tiles;         // of 32 head dimensions, of 16
     uint8_t *queries;  // (tiles of lines, steps, 16, 32)
-    float *out;        // (units, tiles of dimensions, UNIT_LINES, 16)
+    float *out;        // (units, tiles of dimensions, UNIT_LINES, 16), of those that have
+    bool *begun;       // (units): something there
     float *minus_base; // (lines, 16): a line's 16 are the same
     float *sums;       // (lines, 16)
     struct sight *sight; // (lines); those behind the last see nothing
@@ -110,6 +111,14 @@ static struct stream nothing(void)
     return (struct stream){ .at = UNIT_LINES };
 }
 
+ALWAYS void zero_sums(void)
+{
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+}
+
 // scores = queries·keys − base of a patch, while `stream` goes on.
 ALWAYS void score(const struct pass *pass, const struct unit *unit, int patch, struct stream *stream, bool based, float *scores)
 {
@@ -126,10 +135,7 @@ ALWAYS void score(const struct pass *pass, const struct unit *unit, int patch, s
         _tile_loadd(2, base + TILE_FLOATS, 64);
         _tile_loadd(3, base + TILE_FLOATS, 64);
     } else {
-        _tile_zero(0);
-        _tile_zero(1);
-        _tile_zero(2);
-        _tile_zero(3);
+        zero_sums();
     }
     // vectors after each product: in larger portions, they and loads of tiles hardly run beside each other
     for (int step = 0; step < pass->steps; step++, end += each) {
@@ -165,10 +171,14 @@ static void add_values(const struct pass *pass, const struct unit *unit, int til
     const uint8_t *weights = unit->weights;
     const uint8_t *values = pass->values + (size_t)tile * (PATCHES * TILE_BYTES), *more = values + (size_t)beside * (PATCHES * TILE_BYTES);
     fence();
-    _tile_stream_loadd(0, out, 64);
-    _tile_stream_loadd(1, more_out, 64);
-    _tile_stream_loadd(2, out + TILE_FLOATS, 64);
-    _tile_stream_loadd(3, more_out + TILE_FLOATS, 64);
+    if (pass->begun[unit->first / UNIT_LINES]) {
+        _tile_stream_loadd(0, out, 64);
+        _tile_stream_loadd(1, more_out, 64);
+        _tile_stream_loadd(2, out + TILE_FLOATS, 64);
+        _tile_stream_loadd(3, more_out + TILE_FLOATS, 64);
+    } else {
+        zero_sums();
+    }
     for (int patch = 0; patch < unit->patches; patch++) {
         _tile_loadd(4, weights, 64);
         _tile_stream_loadd(6, values, 64);
@@ -251,7 +261,7 @@ static void raise_bases(struct pass *pass, const struct unit *unit, int patch, u
         if (!pass->fresh[line]) {
             const __m512 shrink = _mm512_set1_ps(exp2f(before - most));
             float *out = line_out(pass, line);
-            for (int tile = 0; tile < pass->tiles; tile++, out += 2 * TILE_FLOATS)
+            for (int tile = 0; tile < pass->tiles && pass->begun[line / UNIT_LINES]; tile++, out += 2 * TILE_FLOATS)
                 _mm512_store_ps(out, _mm512_mul_ps(_mm512_load_ps(out), shrink));
             _mm512_store_ps(sums, _mm512_mul_ps(_mm512_load_ps(sums), shrink));
         }
@@ -322,6 +332,7 @@ static void attend_block(struct pass *pass, struct unit *unit, int positions)
         settle(pass, unit);
         for (int tile = 0; tile < pass->tiles; tile += 2)
             add_values(pass, unit, tile);
+        pass->begun[first / UNIT_LINES] = true;
     }
 }
 
@@ -336,8 +347,9 @@ static void write_lines(const struct pass *pass)
         const __m512 factor = _mm512_set1_ps(call->partial != NULL ? 1.0f : 1.0f / sum);
         float *to = call->partial != NULL ? call->partial + (size_t)(pass->first + line) * attention_partial_floats(head_dim)
                                           : call->out + (size_t)row * call->out_stride + (size_t)(head * head_dim);
+        const __mmask16 begun = pass->begun[line / UNIT_LINES] ? 0xffff : 0;
         for (int tile = 0; tile < pass->tiles; tile++)
-            _mm512_storeu_ps(to + tile * LANES, _mm512_mul_ps(_mm512_load_ps(from + tile * (2 * TILE_FLOATS)), factor));
+            _mm512_storeu_ps(to + tile * LANES, _mm512_maskz_mul_ps(begun, _mm512_load_ps(from + tile * (2 * TILE_FLOATS)), factor));
         if (call->partial != NULL) {
             to[head_dim] = pass->fresh[line] ? -INFINITY : -pass->minus_base[line * LANES];
             to[head_dim + 1] = sum;
@@ -355,14 +367,14 @@ static void attend_lines(const struct attention_call *call, int from, int count)
         uint8_t weights[UNIT_LINES * BLOCK * 2];
         float unit_sums[UNIT_LINES * LANES], scores[3 * UNIT_SCORES];
         struct sight sight[MOST_LINES];
-        bool fresh[MOST_LINES];
+        bool fresh[MOST_LINES], begun[MOST_LINES / UNIT_LINES];
     } space;
     struct pass pass = { .call = call, .first = from, .lines = count, .padded = (count + UNIT_LINES - 1) / UNIT_LINES * UNIT_LINES,
                          .steps = attention_steps(call->head_dim), .tiles = call->head_dim / LANES, .queries = space.queries,
-                         .out = space.out, .minus_base = space.minus_base, .sums = space.sums, .sight = space.sight,
+                         .out = space.out, .begun = space.begun, .minus_base = space.minus_base, .sums = space.sums, .sight = space.sight,
                          .fresh = space.fresh, .fresh_lines = count, .keys = space.keys, .values = space.values };
     struct unit unit = { .scores = space.scores, .sums = space.unit_sums, .weights = space.weights };
-    memset(pass.out, 0, (size_t)(pass.padded * call->head_dim) * sizeof(float));
+    memset(pass.begun, 0, MOST_LINES / UNIT_LINES * sizeof(bool));
     memset(pass.minus_base, 0, (size_t)(pass.padded * LANES) * sizeof(float));
     memset(pass.sums, 0, (size_t)(pass.padded * LANES) * sizeof(float));
     for (int line = 0; line < pass.padded; line++) {

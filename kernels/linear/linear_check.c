@@ -36,7 +36,7 @@ const char *linear_first_format(const struct kernel *kernel) {
 // alone, has two.
 static const struct { int rows, units, m, columns; } shapes[] = {{1, 1, 9, 0},   {15, 3, 97, 0}, {16, 2, 64, 0},  {17, 7, 33, 0},
                                                                  {50, 5, 17, 0}, {18, 9, 40, 0}, {35, 2, 250, 0}, {17, 0, 97, 5632}};
-static const int tokens[] = {1, 2, 3, 5, 7, 8, 9, 17, 33, 64, 97, 250};
+static const int tokens[] = {1, 2, 3, 4, 5, 7, 8, 9, 16, 17, 29, 33, 48, 64, 97, 250};
 
 // The first m tokens of a problem, with all activations that the kernel computes.
 static int check_tokens(const struct kernel *kernel, const char *word, const struct linear_problem *problem, int m, int slices,

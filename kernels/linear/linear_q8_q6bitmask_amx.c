@@ -10,4 +10,4 @@
 #include "kernels/linear/linear_q8_simd.h"
 
 LINEAR_Q8_KERNEL(linear_q8_q6bitmask_amx, ISA_AMX,
-                 "many tokens: tiles of 16 × 16 and up to 64 columns; bound by storing and converting sums of groups");
+                 "tiles of up to 16 × 16 and 64 columns; bound by storing and converting sums of groups, few tokens by reading and unpacking beside these");

@@ -19,18 +19,31 @@ enum { BLOCKED = STORE == STORE_BLOCK };
 #include MANY_TOKENS
 
 #if MATRIX_TILES
-// Fewer tokens than these are faster without (measured: at 16 both are alike with groups of 128; codes of 8 bits, which the other
-// kernels need not unpack, are alike at 32).
-enum { MATRIX_TOKENS = BITS < 8 ? 24 : 32 };
+#include "kernels/linear/linear_q8_few_amx.h"
+
 extern const struct kernel FEWER_TOKENS;
 
+// Between these few_linear() is the fastest (measured; 8-bit codes, which need no unpacking, gain the least from it).
+static bool few_pays(const struct packed_matrix *weights, int m) {
+    const int group = weights->format.group, least = STORE == STORE_DENSE && BITS < 8 && group > 32 ? 4 : 5;
+    const int most = STORE != STORE_DENSE ? 32 : BITS < 8 ? 48 : group > 32 ? 32 : 16;
+    return group > 0 && m >= least && m <= most;
+}
+
+// From so many tokens on many_linear() is faster than the kernel without matrix tiles.
+static int many_least(const struct packed_matrix *weights) {
+    return STORE == STORE_DENSE && BITS == 8 ? (weights->format.group == 32 ? 64 : 32) : 24;
+}
+
 static void linear(const struct linear_call *call) {
-    if (call->m < MATRIX_TOKENS) {
+    if (few_pays(call->weights, call->m)) {
+        few_linear(call);
+    } else if (call->m < many_least(call->weights)) {
         ((linear_function *)FEWER_TOKENS.function)(call);
-        return;
+    } else {
+        many_linear(call);
+        matrix_tiles_end();
     }
-    many_linear(call);
-    matrix_tiles_end();
 }
 #else
 static void linear(const struct linear_call *call) {

@@ -15,6 +15,16 @@
 // Up to so many rows, every thread norms and quantizes all rows for itself, which costs less than a barrier.
 enum { NARROW_ROWS = 4 };
 
+static inline int smaller(int a, int b)
+{
+    return a < b ? a : b;
+}
+
+static inline int larger(int a, int b)
+{
+    return a > b ? a : b;
+}
+
 // Inputs of the linear layers by their width, for their 8-bit codes.
 enum input_width { WIDTH_MODEL, WIDTH_HEADS, WIDTH_FFN, INPUT_WIDTHS };
 

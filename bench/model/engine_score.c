@@ -133,9 +133,10 @@ bool engine_gap_explained(const struct engine *engine, const struct engine_gap *
     // f32: rounding of the order of 1e-6 of a logit's spread, grown over the layers.
     if (engine->options.activation == ACTIVATION_F32)
         return gap->worst <= 1e-3;
-    // Rounded activations: a last-bit difference may turn a code, which is a whole step of that token's scale. Where a few activations are a hundred times the rest,
-    // as in many language models, one turned code in an early layer turns others in all later ones: two passes then differ by as much as
-    // rounding to 8 bits costs. A single token may lie far off, not their mean: tokens that have nothing to do with the logits are 3 off.
+    // Rounded activations: a last-bit difference may turn a code, which is a whole step of that token's scale. Where a few activations
+    // are a hundred times the rest, as in many language models, one turned code in an early layer turns others in all later ones: two
+    // passes then differ by as much as rounding to 8 bits costs. A single token may lie far off, not their mean: tokens that have nothing
+    // to do with the logits are 3 off.
     return gap->worst <= 2 && gap->mean <= 0.1;
 }
 

@@ -157,8 +157,6 @@ static int open_worker(struct worker *worker, const json_t *command, char *error
                  expected);
         result = -EINVAL;
     }
-    // Its graphics and XML libraries are nothing to a worker, and would be in every rank's memory.
-    setenv("HWLOC_PLUGINS_PATH", "/dev/null", 1);
     worker->epoch = clock_now() - (uint64_t)(json_number_value(json_object_get(command, "seconds")) * 1e9);
     if (!result)
         result = place(worker, json_is_true(json_object_get(command, "oversubscribe")), error, error_size);
@@ -166,6 +164,7 @@ static int open_worker(struct worker *worker, const json_t *command, char *error
     if (!result)
         result = worker->workload->open(worker->settings, layout, &worker->context, &worker->state, error, error_size);
     result = worker_agree(worker, result, error, error_size);
+    malloc_trim(0); // what reading the topology took
     worker->program_bytes = process_bytes("/proc/self/status", "VmRSS: %lf");
     if (!result)
         say(worker, json_pack("{s:s, s:o, s:b}", "event", "ready", "ranks", report_ranks(worker), "oversubscribed",
@@ -417,6 +416,8 @@ int worker_main(const struct workload *workload, int *argc, char ***argv, char *
         snprintf(error, error_size, "worker: no stdout to answer on: %s", strerror(errno));
         return 3;
     }
+    // hwloc's graphics and XML libraries are nothing to a worker, and would be in every rank's memory. MPI opens hwloc, too.
+    setenv("HWLOC_PLUGINS_PATH", "/dev/null", 1);
     prctl(PR_SET_PDEATHSIG, SIGKILL); // a launcher that is killed cannot end its ranks
     int result = comm_start(argc, argv, error, error_size);
     if (result)

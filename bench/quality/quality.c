@@ -14,7 +14,7 @@ enum { LARGEST_CODE = 65535 };
 
 struct quality_baseline {
     int window, batch, windows, replicas, vocab;
-    size_t scored;        // positions, all windows
+    size_t scored, held;  // positions, all windows; those that this rank scored
     uint64_t tokens_hash;
     // Of the positions that this rank scored; the rest are never touched.
     uint16_t *codes;      // (scored, vocab): ln p = low + code·(high − low)/65535
@@ -59,6 +59,7 @@ static void record_position(struct quality_baseline *record, size_t at, const fl
         const float code = (logits[i] - smallest) * inverse + 0.5f;
         codes[i] = (uint16_t)(code < LARGEST_CODE ? code : LARGEST_CODE);
     }
+    record->held++;
     record->low[at] = (float)((double)smallest - log_sum_exp);
     record->high[at] = (float)((double)largest - log_sum_exp);
     record->top[at] = top;
@@ -138,7 +139,7 @@ void quality_baseline_free(struct quality_baseline *baseline)
 
 size_t quality_baseline_bytes(const struct quality_baseline *baseline)
 {
-    return baseline->scored * ((size_t)baseline->vocab * sizeof(*baseline->codes) + 3 * sizeof(float) + sizeof(int32_t));
+    return baseline->held * (size_t)baseline->vocab * sizeof(*baseline->codes) + baseline->scored * (3 * sizeof(float) + sizeof(int32_t));
 }
 
 const struct quality_result *quality_baseline_result(const struct quality_baseline *baseline)

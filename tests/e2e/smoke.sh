@@ -39,6 +39,9 @@ check program_bytes 'v > 2 ^ 20 && v < 2 ^ 40' 'a size'
 check samples 'v >= 6' 'enough samples'
 check roof_fraction 'v > 0' 'above 0'
 check verified 'v == "exact" || v == "tolerance" || v == "same"' 'a verdict'
+# A peak holds at least the program and the packed weights, on however many ranks.
+sed 's/"[^"]*"/-/g' "$cells" | awk -F, -v p="$(column peak_rss_bytes)" -v o="$(column program_bytes)" -v w="$(column weight_bytes)" \
+    'NR > 1 && $p != "" && !($p >= $o + $w) { print $1, $p, $o, $w; exit 1 }' || wrong "a cell's peak is below its program and weights"
 # A pruned or quantized cell stores less than f32.
 sed 's/"[^"]*"/-/g' "$cells" | awk -F, -v f="$(column format)" -v b="$(column bits_per_weight)" \
     'NR > 1 && $b != "" && $f != "f32" && !($b < 32) { print $f, $b; exit 1 }' || wrong "a compressed cell stores no fewer bits"

@@ -139,8 +139,8 @@ gate: all ## judge the working tree against a revision by pairs of runs (BASE=ma
 	$(BUILD)/llmsweep gate --base $(BASE) $(if $(GATE_SPEC),--spec $(GATE_SPEC)) $(GATE_FLAGS)
 
 .PHONY: gate-calibration
-gate-calibration: all ## measure the gate's false alarms and what it finds here (hours; ROUNDS=100, goes on where it stopped)
-	scripts/gate_calibration.sh $(ROUNDS)
+gate-calibration: all ## measure the gate's false alarms and what it finds here (hours; ROUNDS=100, PLANTED=as many, goes on where it stopped)
+	scripts/gate_calibration.sh $(or $(ROUNDS),100) $(PLANTED)
 
 .PHONY: check-deps
 check-deps: ## prove who includes whom

@@ -3,8 +3,8 @@
 # How often the gate cries wolf, and what it finds, on this machine: gates between two builds of one source, and between it and builds of which one
 # kernel takes 5% or 3% longer in every call. Goes on where it stopped: each gate appends a row to results/calibration/gates.csv, and
 # results/calibration/README.md says what all rows say.
-#   scripts/gate_calibration.sh [ROUNDS]     until there are so many gates of each kind (default 100)
-#   scripts/gate_calibration.sh --report     writes the README from the rows there are
+#   scripts/gate_calibration.sh [ROUNDS [PLANTED]]   until there are so many gates of equal builds (100) and of each slowed one (as many)
+#   scripts/gate_calibration.sh --report             writes the README from the rows there are
 # CALIBRATION_WORK (build/calibration) keeps the builds and is used again; CALIBRATION_FLAGS are options of the gate; CALIBRATION_KERNEL is the slowed
 # kernel (the one that runs q4g32 here).
 set -euo pipefail
@@ -73,8 +73,8 @@ fi
 # One at a time; a gate that outlived its script holds the lock, too.
 exec 9> "$work/lock"
 flock -n 9 || { echo "gate_calibration.sh: waiting for another one that uses $work" >&2; flock -w 900 9 || stop 3 "another one still uses $work"; }
-rounds=${1:-100}
-[[ $rounds =~ ^[1-9][0-9]*$ ]] || stop 2 "ROUNDS is a number of gates of each kind, not '$rounds'"
+rounds=${1:-100} planted=${2:-${1:-100}}
+[[ $rounds =~ ^[1-9][0-9]*$ && $planted =~ ^[1-9][0-9]*$ ]] || stop 2 "ROUNDS and PLANTED are numbers of gates, not '$rounds' and '$planted'"
 [ -x build/llmsweep ] || make -s -j"$(nproc)" all
 kernel=${CALIBRATION_KERNEL:-$(build/llmsweep kernels --list | sed -n 's/^q4g32  *q8  *\(linear_[a-z0-9_]*\):.*/\1/p')}
 file=kernels/linear/$kernel.c
@@ -138,10 +138,12 @@ trap '[ -z "$gate" ] || kill $gate 2> /dev/null || true; exit 130' INT TERM HUP
 have() { grep -c "^$1," "$gates" || true; }
 failures=0
 while :; do
-    # The kind with the fewest gates is next, so that an interruption leaves as many of each.
-    next='' fewest=$rounds
+    # The kind that has the smallest share of its gates is next, so that an interruption leaves some of each.
+    next='' fewest=1000
     for kind in "${kinds[@]}"; do
-        [ "$(have "$kind")" -lt "$fewest" ] && next=$kind fewest=$(have "$kind")
+        [ "$kind" = same-a ] && wanted=$rounds || wanted=$planted
+        share=$((1000 * $(have "$kind") / wanted))
+        [ $share -lt $fewest ] && next=$kind fewest=$share
     done
     [ -n "$next" ] || break
     if judge "$next"; then

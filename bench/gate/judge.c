@@ -15,31 +15,22 @@ size_t gate_pairs_needed(size_t series, double level) {
     return pairs > GATE_PAIRS_LEAST ? pairs : GATE_PAIRS_LEAST;
 }
 
-static bool is_figure(double value) {
-    return value > 0 && isfinite(value);
-}
-
-// The base against itself, in blocks of which both figures are there.
-static size_t gather_alike(const struct gate_series *series, double *x, double *y) {
+// The pairs of which both figures are there; `before` may be x. Logarithms make a gain and the same loss equally large in rank.
+static size_t gather(const double *before, const double *after, size_t blocks, double *x, double *y) {
     size_t pairs = 0;
-    for (size_t i = 0; i < series->blocks; i++)
-        if (is_figure(series->base[i]) && is_figure(series->again[i])) {
-            x[pairs] = series->base[i];
-            y[pairs++] = series->again[i];
+    for (size_t i = 0; i < blocks; i++)
+        if (before[i] > 0 && after[i] > 0 && isfinite(before[i]) && isfinite(after[i])) {
+            x[pairs] = before[i];
+            y[pairs++] = after[i];
         }
     return pairs;
 }
 
-// Head against what the base did twice in the same block: the mean of two processes has half of the variance of one, so that a pair has three
-// quarters. Logarithms, since they make a gain and the same loss equally large.
-static size_t gather(const struct gate_series *series, double *x, double *y) {
-    size_t pairs = 0;
+// What the base did twice in a block, no figure where one of both is none: the mean of two processes has half of the variance of one, so that its
+// pair with the head has three quarters.
+static void average(const struct gate_series *series, double *mean) {
     for (size_t i = 0; i < series->blocks; i++)
-        if (is_figure(series->base[i]) && is_figure(series->again[i]) && is_figure(series->head[i])) {
-            x[pairs] = sqrt(series->base[i]) * sqrt(series->again[i]);
-            y[pairs++] = series->head[i];
-        }
-    return pairs;
+        mean[i] = sqrt(series->base[i]) * sqrt(series->again[i]);
 }
 
 static int measure(const struct gate_series *series, size_t count, const struct gate_rules *rules, double *x, double *y,
@@ -47,11 +38,12 @@ static int measure(const struct gate_series *series, size_t count, const struct 
     struct stats_interval interval, alike;
     struct stats_test test;
     *judgement = (struct gate_judgement){.ratio = {NAN, NAN, NAN}, .p = NAN, .p_adjusted = NAN, .floor = NAN, .smallest_effect = NAN, .verdict = VERDICT_AMBIGUOUS};
-    size_t alike_pairs = gather_alike(series, x, y);
+    size_t alike_pairs = gather(series->base, series->again, series->blocks, x, y);
     int result = 0;
     if (alike_pairs >= GATE_PAIRS_LEAST && !(result = stats_bootstrap_ratio(x, y, alike_pairs, 0.95, rules->resamples, rules->seed, &alike)))
         judgement->floor = fmax(alike.hi - 1, 1 - alike.lo);
-    judgement->pairs = gather(series, x, y);
+    average(series, x);
+    judgement->pairs = gather(x, series->head, series->blocks, x, y);
     if (result || judgement->pairs < GATE_PAIRS_LEAST)
         return result;
     result = stats_bootstrap_ratio(x, y, judgement->pairs, 0.95, rules->resamples, rules->seed, &interval);

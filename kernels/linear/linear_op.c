@@ -210,17 +210,16 @@ static void expect_output(struct linear_problem *problem, const double *weights,
     problem->expected[ACTIVATION_F32][at] = sum;
     problem->magnitude[ACTIVATION_F32][at] = magnitude;
     sum = magnitude = 0;
+    double rounded = 0;
     for (int k = 0; k < problem->columns; k++) {
-        const double product = bfloat16_to_float(float_to_bfloat16(x[k])) * weights[k];
+        const double value = bfloat16_to_float(float_to_bfloat16(x[k])), product = value * weights[k];
         sum += product;
         magnitude += fabs(product);
+        rounded += value * bfloat16_to_float(float_to_bfloat16((float)weights[k]));
     }
     problem->expected[ACTIVATION_BF16][at] = sum;
     problem->magnitude[ACTIVATION_BF16][at] = magnitude;
-    sum = 0;
-    for (int k = 0; k < problem->columns; k++)
-        sum += (double)bfloat16_to_float(float_to_bfloat16(x[k])) * bfloat16_to_float(float_to_bfloat16((float)weights[k]));
-    problem->expected_rounded[at] = sum;
+    problem->expected_rounded[at] = rounded;
     for (enum activation activation = 0; activation < ACTIVATION_COUNT; activation++) {
         const struct quantized_rows *x_codes = linear_problem_codes(problem, activation);
         if (x_codes != NULL && x_codes->codes != NULL)

@@ -21,7 +21,8 @@ static uint32_t magnitude_bits(float x) {
     return bits & 0x7fffffffu;
 }
 
-static int check_finite(const struct prune_tensor *tensors, size_t count, char *error, size_t error_size) {
+// `first`: the number of the first of them among all.
+static int check_finite(const struct prune_tensor *tensors, size_t count, size_t first, char *error, size_t error_size) {
     for (size_t t = 0; t < count; t++) {
         size_t size = tensor_size(&tensors[t]), not_finite = 0;
         const float *importance = tensors[t].importance;
@@ -30,7 +31,7 @@ static int check_finite(const struct prune_tensor *tensors, size_t count, char *
             not_finite += !(fabsf(importance[i]) <= FLT_MAX);
         for (size_t i = 0; i < size && not_finite; i++)
             if (!isfinite(importance[i])) {
-                snprintf(error, error_size, "pruning: matrix %zu, row %zu, column %zu is %g: weights must be finite", t,
+                snprintf(error, error_size, "pruning: matrix %zu, row %zu, column %zu is %g: weights must be finite", first + t,
                          i / (size_t)tensors[t].columns, i % (size_t)tensors[t].columns, (double)importance[i]);
                 return -EINVAL;
             }
@@ -117,7 +118,7 @@ static void drop_below(const struct prune_tensor *tensor, float threshold) {
 
 int prune_magnitude(const struct prune_tensor *tensors, size_t count, double ratio, float *threshold, char *error,
                     size_t error_size) {
-    int code = check_finite(tensors, count, error, error_size);
+    int code = check_finite(tensors, count, 0, error, error_size);
     if (code)
         return code;
     size_t remaining = count_remaining(tensors, count);
@@ -130,7 +131,7 @@ int prune_magnitude(const struct prune_tensor *tensors, size_t count, double rat
 }
 
 int prune_threshold(const struct prune_tensor *tensor, double threshold, char *error, size_t error_size) {
-    int code = check_finite(tensor, 1, error, error_size);
+    int code = check_finite(tensor, 1, 0, error, error_size);
     if (!code)
         drop_below(tensor, (float)threshold);
     return code;
@@ -156,7 +157,7 @@ int prune_n_of_m(const struct prune_tensor *tensor, int n, int m, char *error, s
                  m, m, tensor->columns);
         return -EINVAL;
     }
-    int code = check_finite(tensor, 1, error, error_size);
+    int code = check_finite(tensor, 1, 0, error, error_size);
     if (code)
         return code;
     size_t size = tensor_size(tensor);
@@ -236,7 +237,7 @@ static void free_grids(struct block_grid *grids, size_t count) {
 
 int prune_block(const struct prune_tensor *tensors, size_t count, int block_rows, int block_columns,
                 enum block_pooling pooling, double ratio, char *error, size_t error_size) {
-    int code = check_finite(tensors, count, error, error_size);
+    int code = check_finite(tensors, count, 0, error, error_size);
     if (code)
         return code;
     struct block_grid *grids = calloc(count, sizeof *grids);
@@ -267,7 +268,7 @@ static int find_blocks(const struct variant_recipe *recipe, size_t count, prune_
         struct prune_tensor tensor = {0};
         code = look(context, t, &tensor);
         tensor.mask = NULL;
-        code = code ? code : check_finite(&tensor, 1, error, error_size);
+        code = code ? code : check_finite(&tensor, 1, t, error, error_size);
         code = code ? code : start_grid(&grids[t], &tensor, recipe->block_rows, recipe->block_columns, recipe->pooling);
         blocks[t] = (struct prune_tensor){grids[t].pooled, grids[t].rows, grids[t].columns, grids[t].mask};
     }
@@ -291,7 +292,7 @@ int prune_find(const struct variant_recipe *recipe, size_t count, prune_look_fun
             struct prune_tensor tensor = {0};
             int code = look(context, t, &tensor);
             tensor.mask = NULL;
-            code = code || shift < 22 ? code : check_finite(&tensor, 1, error, error_size);
+            code = code || shift < 22 ? code : check_finite(&tensor, 1, t, error, error_size);
             if (code)
                 return code;
             count_digits(&selection, &tensor, shift);

@@ -284,7 +284,7 @@ static int pack_pruned(struct build *build, struct cut *cut, struct packed_matri
             status = -ENOMEM;
         else
             status = is_global(recipe) ? prune_at(recipe, &tensor, build->threshold, why, sizeof(why))
-                                              : prune_tensors(recipe, &tensor, 1, why, sizeof(why));
+                                       : prune_tensors(recipe, &tensor, 1, why, sizeof(why));
         if (status != 0)
             fail(build, cut, status, why);
         mask = own_mask;

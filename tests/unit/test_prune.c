@@ -151,6 +151,7 @@ static void test_one_at_a_time(void **state) {
     struct variant_recipe recipe = {.method = PRUNE_MAGNITUDE, .scope = SCOPE_GLOBAL, .ratio = .5};
     weights[2][5] = NAN;
     assert_int_equal(prune_find(&recipe, TENSORS, show, &shown, &threshold, error, sizeof error), -EINVAL);
+    assert_non_null(strstr(error, "matrix 2, row 0, column 5"));
     assert_non_null(strstr(error, "finite"));
     shown.looks = 1000; // reading fails
     assert_int_equal(prune_find(&recipe, TENSORS, show, &shown, &threshold, error, sizeof error), -EIO);

@@ -207,7 +207,10 @@ static int sample_own(const struct peers *peers, struct own *own, struct roof_be
     for (int phase = 0; phase < PEER_PHASES; phase++)
         samples->ours[phase][pair] = speeds[phase];
     samples->bandwidth[pair] = roof.hot.estimate;
-    samples->peak[pair] = activation_quantized(peers->options.activation) ? roof.int8.estimate : fmax(roof.bf16.estimate, roof.fp32.estimate);
+    // Products of bf16 are tiles', and elsewhere f32's.
+    const enum activation activation = peers->options.activation;
+    const bool tiles = activation == ACTIVATION_BF16 && isa_current() >= ISA_AMX;
+    samples->peak[pair] = activation_quantized(activation) ? roof.int8.estimate : tiles ? fmax(roof.bf16.estimate, roof.fp32.estimate) : roof.fp32.estimate;
     return 0;
 }
 

@@ -41,7 +41,7 @@ struct peer_result {
     struct {
         struct stats_interval ours, theirs, ratio; // tokens/s; ours over theirs, pair by pair
         double bytes, operations;                  // of a token of ours, counted
-        double bandwidth, peak;                    // bytes/s of a working set of the weights' size, operations/s in 8 bits, or in bf16 where activations are floats; between the pairs
+        double bandwidth, peak;                    // bytes/s of a working set of the weights' size, operations/s of what activations are multiplied in: 8 bits, bf16 (by tiles) or f32; between the pairs
         double roof_fraction;                      // of ours
     } phase[PEER_PHASES];
     size_t pairs;

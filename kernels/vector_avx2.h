@@ -91,6 +91,7 @@ static inline vec vec_load_half(const uint16_t *at) { return _mm256_cvtph_ps(_mm
 static inline ivec ivec_zero(void) { return _mm256_setzero_si256(); }
 static inline ivec ivec_set(int32_t x) { return _mm256_set1_epi32(x); }
 static inline ivec ivec_load(const void *at) { return _mm256_loadu_si256(at); }
+static inline void ivec_store(void *at, ivec x) { _mm256_storeu_si256(at, x); }
 static inline vec vec_from_int(ivec x) { return _mm256_cvtepi32_ps(x); }
 static inline ivec ivec_from_float(vec x) { return _mm256_cvtps_epi32(x); } // to nearest even
 static inline ivec ivec_add(ivec a, ivec b) { return _mm256_add_epi32(a, b); }

@@ -66,6 +66,7 @@ static inline vec vec_load_half(const uint16_t *at) { return _mm512_cvtph_ps(_mm
 static inline ivec ivec_zero(void) { return _mm512_setzero_si512(); }
 static inline ivec ivec_set(int32_t x) { return _mm512_set1_epi32(x); }
 static inline ivec ivec_load(const void *at) { return _mm512_loadu_si512(at); }
+static inline void ivec_store(void *at, ivec x) { _mm512_storeu_si512(at, x); }
 static inline vec vec_from_int(ivec x) { return _mm512_cvtepi32_ps(x); }
 static inline ivec ivec_from_float(vec x) { return _mm512_cvtps_epi32(x); } // to nearest even
 static inline ivec ivec_add(ivec a, ivec b) { return _mm512_add_epi32(a, b); }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 // From queries, keys and values to what attention says, through the cache. A thread either owns heads and needs nobody for them, or takes
 // items, where heads cannot be shared out evenly; in decode an item is a piece of a sequence's cache, so that one long sequence with
-// few heads keeps all threads busy. Pieces have the same length whatever the layout and the batch, and so has the result.
+// few heads keeps all threads busy. The length of pieces depends on the position alone, so that results do not depend on layout and batch.
 #include "bench/model/engine_internal.h"
 
-enum { LEAST_ROWS = 32, PIECE_POSITIONS = 256, WHOLE_PIECES = 3 };
+enum { LEAST_ROWS = 32, WHOLE_PIECES = 3 };
 
 static int group_of(const struct engine *engine)
 {
@@ -22,10 +22,17 @@ size_t engine_thread_partials(const struct engine *engine)
     return WHOLE_PIECES * ATTENTION_PANEL * partial_floats(engine);
 }
 
+// The most pieces of one row's key/value head in decode, whatever its position.
+static int most_pieces(const struct engine *engine)
+{
+    const int all = kv_cache_most_pieces(&engine->cache, ATTENTION_LEAST_PIECE);
+    const int stored = (engine->cache.panels * ATTENTION_PANEL + ATTENTION_LEAST_PIECE - 1) / ATTENTION_LEAST_PIECE;
+    return stored > ATTENTION_MOST_PIECES ? all - stored + ATTENTION_MOST_PIECES : all;
+}
+
 size_t engine_shared_partials(const struct engine *engine)
 {
-    return (size_t)engine->max_local * (size_t)engine->variant->kv_heads * (size_t)kv_cache_most_pieces(&engine->cache, PIECE_POSITIONS) *
-           partial_floats(engine);
+    return (size_t)engine->max_local * (size_t)engine->variant->kv_heads * (size_t)most_pieces(engine) * partial_floats(engine);
 }
 
 // Bias, norm and rotation of one key/value head of one row and of the query heads that share it; then it is in the cache.
@@ -94,9 +101,12 @@ static void look_up(const struct engine *engine, const struct unit *unit, int la
                                   first_seen(&look->call, position), 0, 0, WHOLE_PIECES, look->pieces);
 }
 
-static const void *first_keys(const struct kv_piece *piece, int head_dim)
+// `next`: what this thread goes over next.
+static void announce(struct attention_call *call, const struct kv_piece *next, int head_dim)
 {
-    return (const uint8_t *)piece->keys + (size_t)(piece->begin / ATTENTION_PANEL) * attention_panel_bytes(piece->kv, head_dim);
+    const size_t first = (size_t)(next->begin / ATTENTION_PANEL) * attention_panel_bytes(next->kv, head_dim);
+    call->soon_keys = (const uint8_t *)next->keys + first;
+    call->soon_values = (const uint8_t *)next->values + first;
 }
 
 // `next`: what this thread looks at next, if it is in the cache already, or NULL.
@@ -108,7 +118,8 @@ static void attend(struct engine *engine, const struct team_member *self, const 
     for (int i = 0; i < count; i++) {
         struct attention_call call = look->call;
         const struct kv_piece *soon = i + 1 < count ? &look->pieces[i + 1] : next != NULL && next->count > 0 ? next->pieces : NULL;
-        call.soon = soon != NULL ? first_keys(soon, size) : NULL;
+        if (soon != NULL)
+            announce(&call, soon, size);
         attend_piece(engine, call, &look->pieces[i], count > 1 ? partial + (size_t)i * stride : NULL);
     }
     for (int line = 0; line < lines && count > 1; line++)
@@ -166,28 +177,74 @@ void engine_attend_heads(struct engine *engine, const struct team_member *self, 
             attend_sequence(engine, self, unit, layer, sequence, head);
 }
 
-// Decode: the pieces of all sequences' and heads' caches, then their joining.
+// A piece of one row's key/value head, of `count`; row = sequences: behind the last.
+struct place {
+    int row, head, which, count;
+};
+
+// Pieces of a row's position, `room` of them from `skip` on.
+static int decode_pieces(const struct engine *engine, const struct unit *unit, int layer, int row, int head, int skip, int room,
+                         struct kv_piece *pieces)
+{
+    const int position = unit_position(unit, row);
+    const struct attention_call call = call_for(engine, unit, layer, row, 1, head);
+    return kv_cache_pieces(&engine->cache, layer, unit->first + row, head, position, 1, first_seen(&call, position),
+                           attention_piece(position + 1), skip, room, pieces);
+}
+
+static void to_row(const struct engine *engine, const struct unit *unit, int layer, int row, struct place *place)
+{
+    *place = (struct place){ .row = row, .count = row < unit->sequences ? decode_pieces(engine, unit, layer, row, 0, 0, 0, NULL) : 0 };
+}
+
+static void to_next(const struct engine *engine, const struct unit *unit, int layer, struct place *place)
+{
+    if (++place->which < place->count)
+        return;
+    place->which = 0;
+    if (++place->head == engine->variant->kv_heads)
+        to_row(engine, unit, layer, place->row + 1, place);
+}
+
+// Decode: the pieces of all sequences' and heads' caches, to each thread some that follow each other, then their joining.
 static void attend_pieces(struct engine *engine, struct team_member *self, const struct unit *unit, int layer)
 {
-    const int heads = engine->variant->kv_heads, most = kv_cache_most_pieces(&engine->cache, PIECE_POSITIONS);
-    const size_t each = attention_partial_floats(engine->config->head_dim), one = partial_floats(engine);
-    for (int item = self->thread; item < unit->sequences * heads * most; item += self->threads) {
-        const int which = item % most, head = item / most % heads, row = item / most / heads, position = unit_position(unit, row);
-        const struct attention_call call = call_for(engine, unit, layer, row, 1, head);
-        struct kv_piece piece;
-        if (kv_cache_pieces(&engine->cache, layer, unit->first + row, head, position, 1, first_seen(&call, position), PIECE_POSITIONS, which,
-                            1, &piece) > which)
-            attend_piece(engine, call, &piece, engine->partials + (size_t)item * one);
+    const int heads = engine->variant->kv_heads, most = most_pieces(engine), size = engine->config->head_dim;
+    const size_t each = attention_partial_floats(size), one = partial_floats(engine);
+    struct place place = { 0 };
+    struct kv_piece pieces[2];
+    int total = 0;
+    for (int row = 0; row < unit->sequences; row++)
+        total += heads * decode_pieces(engine, unit, layer, row, 0, 0, 0, NULL);
+    const int begin = (int)((int64_t)total * self->thread / self->threads), end = (int)((int64_t)total * (self->thread + 1) / self->threads);
+    int skip = begin;
+    for (to_row(engine, unit, layer, 0, &place); skip >= heads * place.count && place.row < unit->sequences;
+         to_row(engine, unit, layer, place.row + 1, &place))
+        skip -= heads * place.count;
+    if (begin < end) {
+        place.head = skip / place.count;
+        place.which = skip % place.count;
+        decode_pieces(engine, unit, layer, place.row, place.head, place.which, 1, &pieces[begin % 2]);
+    }
+    for (int item = begin; item < end; item++) {
+        const int slot = (place.row * heads + place.head) * most + place.which;
+        struct attention_call call = call_for(engine, unit, layer, place.row, 1, place.head);
+        to_next(engine, unit, layer, &place);
+        if (item + 1 < end) {
+            struct kv_piece *next = &pieces[(item + 1) % 2];
+            decode_pieces(engine, unit, layer, place.row, place.head, place.which, 1, next);
+            announce(&call, next, size);
+        }
+        attend_piece(engine, call, &pieces[item % 2], engine->partials + (size_t)slot * one);
     }
     team_barrier(self);
     for (int item = self->thread; item < unit->sequences * heads; item += self->threads) {
-        const int head = item % heads, row = item / heads, position = unit_position(unit, row);
+        const int head = item % heads, row = item / heads;
         const struct attention_call call = call_for(engine, unit, layer, row, 1, head);
-        const int count = kv_cache_pieces(&engine->cache, layer, unit->first + row, head, position, 1, first_seen(&call, position),
-                                          PIECE_POSITIONS, 0, 0, NULL);
+        const int count = decode_pieces(engine, unit, layer, row, head, 0, 0, NULL);
         for (int line = 0; line < call.q_heads; line++)
-            attention_combine(engine->partials + (size_t)item * (size_t)most * one + (size_t)line * each, count, one, call.head_dim,
-                              call.out + (size_t)(line * call.head_dim));
+            attention_combine(engine->partials + (size_t)item * (size_t)most * one + (size_t)line * each, count, one, size,
+                              call.out + (size_t)(line * size));
     }
 }
 

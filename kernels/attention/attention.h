@@ -22,7 +22,16 @@ enum {
     ATTENTION_PANEL = 16, // positions
     ATTENTION_GROUP = 64, // head dimensions that share a scale
     ATTENTION_MAX_HEAD_DIM = 256,
+    ATTENTION_LEAST_PIECE = 256, ATTENTION_MOST_PIECES = 8, // see attention_piece
 };
+
+// Positions of a piece where decode over so many is cut into pieces that threads share: longer ones for a longer cache, as writing and reading partial
+// results of 256 positions is a twelfth of reading a q8 cache. It depends on nothing else, and so does the rounding.
+static inline int attention_piece(int positions)
+{
+    const int least = (positions + ATTENTION_MOST_PIECES - 1) / ATTENTION_MOST_PIECES;
+    return (least + ATTENTION_LEAST_PIECE - 1) / ATTENTION_LEAST_PIECE * ATTENTION_LEAST_PIECE;
+}
 
 // Bytes of a panel of keys; a panel of values has as many. head_dim is a multiple of 16.
 size_t attention_panel_bytes(enum kv_type type, int head_dim);
@@ -51,8 +60,8 @@ struct attention_call {
     // the cache.
     bool prefill;
     float cap;           // a score x becomes cap·tanh(x/cap) (Gemma 2); 0: stays
-    // The keys that this thread goes over next, which are fetched meanwhile, as many bytes as the last block's; NULL: they are not known.
-    const void *soon;
+    // The keys and values that this thread goes over next, whose beginnings are fetched meanwhile; NULL: they are not known.
+    const void *soon_keys, *soon_values;
     // NULL: `out` is the result. Otherwise what the positions looked at add to it goes here, to be joined by attention_combine, and `out`
     // is not used: attention_partial_floats(head_dim) a line, lines in the order (row, head).
     float *partial;

@@ -11,36 +11,48 @@
 enum { PAIR = CACHE_BF16 ? 2 : 1, STEP_BYTES = 64 };
 
 struct queries {
-    float q[LINES * ATTENTION_MAX_HEAD_DIM]; // (lines, head_dim), times the scale
+    float q[LINES * ATTENTION_MAX_HEAD_DIM]; // (lines, ATTENTION_MAX_HEAD_DIM), times the scale
 };
 
 struct weights {
+    char none;
+};
+struct sums { // between parts of a block they are in `out`
     char none;
 };
 
 ALWAYS void prepare_query(const float *q, int head_dim, float scale, struct queries *queries, int line)
 {
     for (int d = 0; d < head_dim; d += VEC)
-        vec_store(&queries->q[line * head_dim + d], vec_mul(vec_load(q + d), vec_set(scale)));
+        vec_store(&queries->q[line * ATTENTION_MAX_HEAD_DIM + d], vec_mul(vec_load(q + d), vec_set(scale)));
 }
 
-ALWAYS void score_span(int lines, int head_dim, const struct queries *queries, int first, const uint8_t *keys, size_t panel, int at,
-                       int positions, const uint8_t *next, float scores[TILE][BLOCK])
+ALWAYS void fetch_scales(const uint8_t *panel, int head_dim)
+{
+    (void)panel, (void)head_dim;
+}
+
+// The scores of `columns` vectors of positions, from `at` on. `next` is fetched meanwhile: when streaming, this panel's counterpart ahead.
+ALWAYS void score_span(int lines, int columns, int head_dim, const struct queries *queries, int first, const uint8_t *keys, size_t panel, int at,
+                       int positions, bool streaming, const uint8_t *next, float scores[TILE][BLOCK])
 {
     vec sum[TILE][COLUMNS];
 #pragma GCC unroll 8
     for (int i = 0; i < lines; i++)
 #pragma GCC unroll 8
-        for (int j = 0; j < COLUMNS; j++)
+        for (int j = 0; j < columns; j++)
             sum[i][j] = vec_zero();
     const uint8_t *place[COLUMNS];
-    key_places(keys, panel, STEP_BYTES / 2, at, positions, place);
-    next += (size_t)(at / ATTENTION_PANEL) * panel;
+    key_places(columns, keys, panel, STEP_BYTES / 2, at, positions, place);
     for (int d = 0; d < head_dim; d += PAIR) {
-        fetch(next + (size_t)(d / PAIR) * (COLUMNS * VEC * 4), COLUMNS * VEC * 4);
+        const float *q = &queries->q[first * ATTENTION_MAX_HEAD_DIM + d]; // constant distances between lines
+        if (streaming)
+            fetch_stream(next + (size_t)(d / PAIR) * STEP_BYTES, place[0] + (size_t)(d / PAIR) * STEP_BYTES, STEP_BYTES);
+        else
+            fetch(next + (size_t)(d / PAIR) * (size_t)(columns * VEC * 4), columns * VEC * 4);
         vec key[COLUMNS][PAIR];
 #pragma GCC unroll 8
-        for (int j = 0; j < COLUMNS; j++) {
+        for (int j = 0; j < columns; j++) {
             const uint8_t *from = place[j] + (size_t)(d / PAIR) * STEP_BYTES;
 #if CACHE_BF16
             const ivec pairs = ivec_load(from);
@@ -54,16 +66,16 @@ ALWAYS void score_span(int lines, int head_dim, const struct queries *queries, i
         for (int e = 0; e < PAIR; e++)
 #pragma GCC unroll 8
             for (int i = 0; i < lines; i++) {
-                const vec q = vec_set(queries->q[(first + i) * head_dim + d + e]);
+                const vec factor = vec_set(q[i * ATTENTION_MAX_HEAD_DIM + e]);
 #pragma GCC unroll 8
-                for (int j = 0; j < COLUMNS; j++)
-                    sum[i][j] = vec_fma(q, key[j][e], sum[i][j]);
+                for (int j = 0; j < columns; j++)
+                    sum[i][j] = vec_fma(factor, key[j][e], sum[i][j]);
             }
     }
 #pragma GCC unroll 8
     for (int i = 0; i < lines; i++)
 #pragma GCC unroll 8
-        for (int j = 0; j < COLUMNS; j++)
+        for (int j = 0; j < columns; j++)
             vec_store(&scores[i][at + j * VEC], sum[i][j]);
 }
 
@@ -73,21 +85,41 @@ ALWAYS void prepare_weights(int lines, int head_dim, const uint8_t *values, size
     (void)lines, (void)head_dim, (void)values, (void)panel, (void)positions, (void)scores, (void)weights;
 }
 
-// out = out·shrink + Σ weight·value, over `columns` vectors of head dimensions from `column` on.
-ALWAYS void add_values(int lines, int columns, int head_dim, const uint8_t *values, size_t panel, int positions, int column,
-                       const uint8_t *next, float scores[TILE][BLOCK], const struct weights *weights, const float *shrink, struct line *line)
+// Before and after add_values: out = out·shrink + what is added.
+ALWAYS void begin_values(int lines, int head_dim, const struct weights *weights, const float *shrink, struct sums *between, struct line *line)
 {
-    (void)panel, (void)weights;
+    (void)weights, (void)between;
+#pragma GCC unroll 8
+    for (int i = 0; i < lines; i++)
+        for (int d = 0; d < head_dim; d += VEC)
+            vec_store(line[i].out + d, vec_mul(vec_load(line[i].out + d), vec_set(shrink[i])));
+}
+
+ALWAYS void end_values(int lines, int head_dim, const struct weights *weights, const float *shrink, const struct sums *between, struct line *line)
+{
+    (void)lines, (void)head_dim, (void)weights, (void)shrink, (void)between, (void)line;
+}
+
+// Adds Σ weight·value over the positions begin … end − 1 of a block, of `columns` vectors of head dimensions from `column` on. What lies `ahead` bytes
+// ahead is fetched when streaming, else `next`.
+ALWAYS void add_values(int lines, int columns, int head_dim, const uint8_t *values, size_t panel, int begin, int end, int column, bool streaming,
+                       size_t ahead, const uint8_t *next, float scores[TILE][BLOCK], const struct weights *weights, struct sums *between,
+                       struct line *line)
+{
+    (void)panel, (void)weights, (void)between;
     vec sum[TILE][COLUMNS];
 #pragma GCC unroll 8
     for (int i = 0; i < lines; i++)
 #pragma GCC unroll 8
         for (int j = 0; j < columns; j++)
-            sum[i][j] = vec_mul(vec_load(line[i].out + column + j * VEC), vec_set(shrink[i]));
+            sum[i][j] = vec_load(line[i].out + column + j * VEC);
     const size_t row = (size_t)head_dim * 4; // bytes of one position (f32) or of a pair (bf16); panels follow each other without a gap
-    for (int p = 0; p < positions; p += PAIR) {
+    for (int p = begin; p < end; p += PAIR) {
         const uint8_t *from = values + (size_t)(p / PAIR) * row + (size_t)column * 4;
-        fetch(next + (size_t)(column / VEC * positions + p * columns) / PAIR * (VEC * 4), columns * VEC * 4);
+        if (streaming)
+            fetch_stream((const uint8_t *)((uintptr_t)from + ahead), from, columns * VEC * 4);
+        else
+            fetch(next + (size_t)(column / VEC * (end - begin) + p * columns) / PAIR * (VEC * 4), columns * VEC * 4);
         vec value[COLUMNS][PAIR];
 #pragma GCC unroll 8
         for (int j = 0; j < columns; j++) {
@@ -95,7 +127,7 @@ ALWAYS void add_values(int lines, int columns, int head_dim, const uint8_t *valu
             const ivec pairs = ivec_load(from + (size_t)(j * VEC) * 4);
             value[j][0] = vec_even_bf16(pairs);
             // of the last pair, the second may not have been written
-            value[j][1] = p + 1 < positions ? vec_odd_bf16(pairs) : vec_zero();
+            value[j][1] = p + 1 < end ? vec_odd_bf16(pairs) : vec_zero();
 #else
             value[j][0] = vec_load((const float *)(const void *)from + j * VEC);
 #endif

@@ -2,7 +2,8 @@
 // Attention over a cache of 8-bit or 4-bit codes: CACHE_NIBBLES is 0 or 1. Queries and weights become 16-bit integers with a scale for
 // each group or block, whose rounding (2⁻¹⁶ of the largest) is far below that of the cache; products of pairs of 16-bit numbers are summed in
 // 32 bits, which one instruction (vpdpwssd) does for 32 products at twice the rate of f32, and are exact: a group of 64 dimensions or a
-// block of 256 positions stays below 256·32767·127 < 2³¹. A scale of a position's values goes into its weight before that is rounded.
+// block of 256 positions stays below 256·32767·127 < 2³¹. A scale of a position's values goes into its weight before that is rounded, and codes are
+// steps of the largest of these scales, not of the line's largest weight in the block, which would have to be found first.
 #ifndef LLMSWEEP_ATTENTION_INTEGER_H
 #define LLMSWEEP_ATTENTION_INTEGER_H
 
@@ -19,15 +20,18 @@ enum {
 };
 
 struct queries {
-    int16_t q[LINES * ATTENTION_MAX_HEAD_DIM]; // (lines, head_dim)
+    int16_t q[LINES * ATTENTION_MAX_HEAD_DIM]; // (lines, ATTENTION_MAX_HEAD_DIM)
     float scale[LINES][GROUPS];
     int32_t start[LINES][GROUPS]; // −CODE_OFFSET·Σ q
 };
 
 struct weights {
     int16_t code[TILE][GROUPS][BLOCK];
-    float scale[TILE][GROUPS];
+    float scale[GROUPS]; // of a code: the largest of the values' scales, as no weight is above 1
     int32_t start[TILE][GROUPS];
+};
+struct sums { // of weights times values, between parts of a block
+    int32_t of[TILE][ATTENTION_MAX_HEAD_DIM];
 };
 
 // Codes of up to BLOCK numbers: x ≈ scale·code. A NaN or an infinity makes the scale NaN.
@@ -64,6 +68,12 @@ ALWAYS const uint16_t *panel_scales(const uint8_t *panel, int head_dim, int grou
     return (const uint16_t *)(const void *)(panel + codes) + group * ATTENTION_PANEL;
 }
 
+ALWAYS void fetch_scales(const uint8_t *panel, int head_dim)
+{
+    for (int group = 0; group * ATTENTION_GROUP < head_dim; group += 2)
+        fetch((const uint8_t *)panel_scales(panel, head_dim, group), 1);
+}
+
 // Two bytes' worth of pairs: one vector of 16-bit pairs, or two of nibbles.
 ALWAYS void load_pairs(const uint8_t *from, ivec pair[PAIRS])
 {
@@ -88,49 +98,62 @@ ALWAYS void prepare_query(const float *q, int head_dim, float scale, struct quer
     for (int group = 0; group * ATTENTION_GROUP < head_dim; group++) {
         const int begin = group * ATTENTION_GROUP;
         int32_t sum;
-        queries->scale[line][group] = scale * to_int16(q + begin, group_size(head_dim, group), &queries->q[line * head_dim + begin], &sum);
+        queries->scale[line][group] = scale * to_int16(q + begin, group_size(head_dim, group), &queries->q[line * ATTENTION_MAX_HEAD_DIM + begin], &sum);
         queries->start[line][group] = -CODE_OFFSET * sum;
     }
 }
 
-ALWAYS void score_span(int lines, int head_dim, const struct queries *queries, int first, const uint8_t *keys, size_t panel, int at,
-                       int positions, const uint8_t *next, float scores[TILE][BLOCK])
+// The scores of `columns` vectors of positions, from `at` on. `next` is fetched meanwhile: when streaming, this panel's counterpart ahead.
+ALWAYS void score_span(int lines, int columns, int head_dim, const struct queries *queries, int first, const uint8_t *keys, size_t panel, int at,
+                       int positions, bool streaming, const uint8_t *next, float scores[TILE][BLOCK])
 {
+    // One vector for each line has too few sums to hide a product's latency: every other goes to a second one. A stream takes whole lines of memory.
+    const int chains = columns == 1 ? 2 : 1, steps = streaming ? 2 : 1;
     const uint8_t *place[COLUMNS];
-    key_places(keys, panel, STEP_BYTES / 2, at, positions, place);
-    next += (size_t)(at / ATTENTION_PANEL) * panel;
+    key_places(columns, keys, panel, STEP_BYTES / 2, at, positions, place);
     for (int group = 0; group * ATTENTION_GROUP < head_dim; group++) {
         const int begin = group * ATTENTION_GROUP, end = begin + group_size(head_dim, group);
-        ivec sum[TILE][COLUMNS];
+        ivec sum[2][TILE][COLUMNS];
 #pragma GCC unroll 8
         for (int i = 0; i < lines; i++)
 #pragma GCC unroll 8
-            for (int j = 0; j < COLUMNS; j++)
-                sum[i][j] = ivec_set(queries->start[first + i][group]);
-        for (int d = begin; d < end; d += STEP) {
-            ivec key[COLUMNS][PAIRS];
-            fetch(next + (size_t)(d / STEP) * (COLUMNS * VEC * 2), COLUMNS * VEC * 2);
+            for (int j = 0; j < columns; j++) {
+                sum[0][i][j] = ivec_set(queries->start[first + i][group]);
+                sum[1][i][j] = ivec_zero();
+            }
+        for (int d = begin; d < end; d += steps * STEP) {
+            const size_t offset = (size_t)(d / STEP) * STEP_BYTES;
+            const int16_t *q = &queries->q[first * ATTENTION_MAX_HEAD_DIM + d]; // constant distances between lines
+            if (streaming)
+                fetch_stream(next + offset, place[0] + offset, steps * STEP_BYTES);
+            else
+                fetch(next + (size_t)(d / STEP) * (size_t)(columns * VEC * 2), columns * VEC * 2);
 #pragma GCC unroll 8
-            for (int j = 0; j < COLUMNS; j++)
-                load_pairs(place[j] + (size_t)(d / STEP) * STEP_BYTES, key[j]);
+            for (int s = 0; s < steps; s++) {
+                ivec key[COLUMNS][PAIRS];
 #pragma GCC unroll 8
-            for (int e = 0; e < PAIRS; e++)
+                for (int j = 0; j < columns; j++)
+                    load_pairs(place[j] + offset + (size_t)s * STEP_BYTES, key[j]);
 #pragma GCC unroll 8
-                for (int i = 0; i < lines; i++) {
-                    const ivec q = broadcast_pair(&queries->q[(first + i) * head_dim + d + 2 * e]);
+                for (int e = 0; e < PAIRS; e++)
 #pragma GCC unroll 8
-                    for (int j = 0; j < COLUMNS; j++)
-                        sum[i][j] = ivec_dot16(sum[i][j], key[j][e], q);
-                }
+                    for (int i = 0; i < lines; i++) {
+                        const ivec pair = broadcast_pair(q + i * ATTENTION_MAX_HEAD_DIM + s * STEP + 2 * e);
+#pragma GCC unroll 8
+                        for (int j = 0; j < columns; j++)
+                            sum[(s * PAIRS + e) % chains][i][j] = ivec_dot16(sum[(s * PAIRS + e) % chains][i][j], key[j][e], pair);
+                    }
+            }
         }
 #pragma GCC unroll 8
-        for (int j = 0; j < COLUMNS; j++) {
+        for (int j = 0; j < columns; j++) {
             const int position = at + j * VEC, last = (positions - 1) / ATTENTION_PANEL, which = position / ATTENTION_PANEL;
             const uint8_t *from = keys + (size_t)(which < last ? which : last) * panel;
             const vec scale = vec_load_half(panel_scales(from, head_dim, group) + position % ATTENTION_PANEL);
 #pragma GCC unroll 8
             for (int i = 0; i < lines; i++) {
-                const vec factor = vec_mul(scale, vec_set(queries->scale[first + i][group])), product = vec_from_int(sum[i][j]);
+                const vec factor = vec_mul(scale, vec_set(queries->scale[first + i][group]));
+                const vec product = vec_from_int(chains > 1 ? ivec_add(sum[0][i][j], sum[1][i][j]) : sum[0][i][j]);
                 const vec score = group == 0 ? vec_mul(product, factor) : vec_fma(product, factor, vec_load(&scores[i][position]));
                 vec_store(&scores[i][position], score);
             }
@@ -145,41 +168,83 @@ ALWAYS void prepare_weights(int lines, int head_dim, const uint8_t *values, size
     const int rounded = (positions + ATTENTION_PANEL - 1) / ATTENTION_PANEL * ATTENTION_PANEL;
     for (int group = 0; group * ATTENTION_GROUP < head_dim; group++) {
         float scale[BLOCK];
+        ivec most = ivec_zero();
         for (int at = 0; at < rounded; at += VEC) {
             const uint16_t *from = panel_scales(values + (size_t)(at / ATTENTION_PANEL) * panel, head_dim, group) + at % ATTENTION_PANEL;
             // those of positions that nobody wrote may be anything
-            vec_store(scale + at, vec_keep(vec_load_half(from), positions - at));
+            const vec here = vec_keep(vec_load_half(from), positions - at);
+            vec_store(scale + at, here);
+            most = ivec_max_magnitude(most, here);
+        }
+        const uint32_t bits = ivec_largest(most);
+        const bool finite = bits < 0x7f800000;
+        float largest;
+        memcpy(&largest, &bits, sizeof(largest));
+        weights->scale[group] = finite ? largest / 32767.0f : NAN; // a weight that is not finite makes the line's sum a NaN
+        const vec factor = vec_set(finite && bits != 0 ? 32767.0f / largest : 0.0f);
+        ivec sum[TILE];
+#pragma GCC unroll 8
+        for (int i = 0; i < lines; i++)
+            sum[i] = ivec_zero();
+        for (int at = 0; at < rounded; at += VEC) {
+            const vec here = vec_mul(vec_load(scale + at), factor);
+#pragma GCC unroll 8
+            for (int i = 0; i < lines; i++) {
+                const ivec code = ivec_from_float(vec_mul(vec_load(scores[i] + at), here));
+                ivec_store16(&weights->code[i][group][at], code);
+                if (CACHE_NIBBLES)
+                    sum[i] = ivec_add(sum[i], code);
+            }
         }
 #pragma GCC unroll 8
-        for (int i = 0; i < lines; i++) {
-            float weighted[BLOCK];
-            int32_t sum;
-            for (int at = 0; at < rounded; at += VEC)
-                vec_store(weighted + at, vec_mul(vec_load(scores[i] + at), vec_load(scale + at)));
-            weights->scale[i][group] = to_int16(weighted, rounded, weights->code[i][group], &sum);
-            weights->start[i][group] = -CODE_OFFSET * sum;
-        }
+        for (int i = 0; i < lines; i++)
+            weights->start[i][group] = CACHE_NIBBLES ? -CODE_OFFSET * ivec_sum(sum[i]) : 0;
     }
 }
 
-// out = out·shrink + Σ weight·value, over `columns` vectors of head dimensions from `column` on, which lie in one group.
-ALWAYS void add_values(int lines, int columns, int head_dim, const uint8_t *values, size_t panel, int positions, int column,
-                       const uint8_t *next, float scores[TILE][BLOCK], const struct weights *weights, const float *shrink, struct line *line)
+// Before and after add_values: out = out·shrink + what is between.
+ALWAYS void begin_values(int lines, int head_dim, const struct weights *weights, const float *shrink, struct sums *between, struct line *line)
 {
-    (void)scores;
+    (void)shrink, (void)line;
+#pragma GCC unroll 8
+    for (int i = 0; i < lines; i++)
+        for (int d = 0; d < head_dim; d += VEC)
+            ivec_store(&between->of[i][d], ivec_set(weights->start[i][d / ATTENTION_GROUP]));
+}
+
+ALWAYS void end_values(int lines, int head_dim, const struct weights *weights, const float *shrink, const struct sums *between, struct line *line)
+{
+#pragma GCC unroll 8
+    for (int i = 0; i < lines; i++)
+        for (int d = 0; d < head_dim; d += VEC) {
+            const vec shrunk = vec_mul(vec_load(line[i].out + d), vec_set(shrink[i]));
+            vec_store(line[i].out + d, vec_fma(vec_from_int(ivec_load(&between->of[i][d])), vec_set(weights->scale[d / ATTENTION_GROUP]), shrunk));
+        }
+}
+
+// Adds Σ weight·value over the positions begin … end − 1 of a block, of `columns` vectors of head dimensions from `column` on, which lie in one group.
+// What lies `ahead` bytes ahead is fetched when streaming, else `next`.
+ALWAYS void add_values(int lines, int columns, int head_dim, const uint8_t *values, size_t panel, int begin, int end, int column, bool streaming,
+                       size_t ahead, const uint8_t *next, float scores[TILE][BLOCK], const struct weights *weights, struct sums *between,
+                       struct line *line)
+{
+    (void)scores, (void)line;
     const int group = column / ATTENTION_GROUP;
     ivec sum[TILE][COLUMNS];
 #pragma GCC unroll 8
     for (int i = 0; i < lines; i++)
 #pragma GCC unroll 8
         for (int j = 0; j < columns; j++)
-            sum[i][j] = ivec_set(weights->start[i][group]);
-    for (int at = 0; at < positions; at += ATTENTION_PANEL) {
+            sum[i][j] = ivec_load(&between->of[i][column + j * VEC]);
+    for (int at = begin; at < end; at += ATTENTION_PANEL) {
         const uint8_t *from = values + (size_t)(at / ATTENTION_PANEL) * panel + (size_t)column * 2;
-        const int end = positions - at < ATTENTION_PANEL ? positions - at : ATTENTION_PANEL;
-        for (int p = 0; p < end; p += STEP, from += (size_t)head_dim * 2) {
+        const int until = end - at < ATTENTION_PANEL ? end - at : ATTENTION_PANEL;
+        for (int p = 0; p < until; p += STEP, from += (size_t)head_dim * 2) {
             ivec value[COLUMNS][PAIRS];
-            fetch(next + (size_t)(column / VEC * positions + (at + p) * columns) / STEP * (VEC * 2), columns * VEC * 2);
+            if (streaming)
+                fetch_stream((const uint8_t *)((uintptr_t)from + ahead), from, columns * VEC * 2);
+            else
+                fetch(next + (size_t)(column / VEC * (end - begin) + (at + p) * columns) / STEP * (VEC * 2), columns * VEC * 2);
 #pragma GCC unroll 8
             for (int j = 0; j < columns; j++)
                 load_pairs(from + j * VEC * 2, value[j]);
@@ -195,14 +260,10 @@ ALWAYS void add_values(int lines, int columns, int head_dim, const uint8_t *valu
         }
     }
 #pragma GCC unroll 8
-    for (int i = 0; i < lines; i++) {
-        const vec scale = vec_set(weights->scale[i][group]), factor = vec_set(shrink[i]);
+    for (int i = 0; i < lines; i++)
 #pragma GCC unroll 8
-        for (int j = 0; j < columns; j++) {
-            float *out = line[i].out + column + j * VEC;
-            vec_store(out, vec_fma(vec_from_int(sum[i][j]), scale, vec_mul(vec_load(out), factor)));
-        }
-    }
+        for (int j = 0; j < columns; j++)
+            ivec_store(&between->of[i][column + j * VEC], sum[i][j]);
 }
 
 #include "kernels/attention/attention_simd.h"

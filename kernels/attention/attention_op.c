@@ -238,12 +238,12 @@ static int check(const struct kernel *kernel, uint64_t seed, size_t *comparisons
 static const char *const shapes[] = { "q32 kv8 d128 m1 n4096", "q32 kv8 d128 m1 n16384", "q9 kv3 d64 m1 n2048", "q9 kv3 d64 m1 n16384",
                                       "q4 kv1 d128 m512 n8192", "q3 kv1 d64 m512 n8192", "q3 kv1 d64 m512 n512", NULL };
 
-enum { HUGE_PAGE = 2 << 20, PIECE = 256, ROWS = 256 }; // positions of a piece of decode, rows of an item of prefill
+enum { HUGE_PAGE = 2 << 20, ROWS = 256 }; // rows of an item of prefill
 
 struct op_problem {
     attention_function *function;
     enum kv_type kv;
-    int group, kv_heads, head_dim, rows, positions, pieces;
+    int group, kv_heads, head_dim, rows, positions, piece, pieces; // piece: positions of a piece of decode
     size_t head_bytes;
     float *q, *out, *partial; // (rows, q heads, d); (kv heads, pieces, group, d + 2)
     uint8_t *cache; // (copies, kv heads, keys and values, panels)
@@ -290,7 +290,8 @@ static int setup(const struct kernel *kernel, const char *shape, int copies, uin
     if (status == 0) {
         *made = (struct op_problem){ .function = (attention_function *)kernel->function, .kv = kernel->kv, .group = heads / kv_heads,
                                      .kv_heads = kv_heads, .head_dim = head_dim, .rows = rows, .positions = positions,
-                                     .pieces = (positions + PIECE - 1) / PIECE };
+                                     .piece = attention_piece(positions) };
+        made->pieces = (positions + made->piece - 1) / made->piece;
         made->head_bytes = cache_bytes(made->kv, head_dim, positions);
         const size_t width = (size_t)heads * (size_t)head_dim;
         made->q = op_input((size_t)rows * width, 2, &seed);
@@ -339,18 +340,19 @@ static void run(struct op_problem *problem, int copy, int phase, int part, int p
         const uint8_t *keys = problem->cache +
                               2 * ((size_t)copy * (size_t)problem->kv_heads + (size_t)head) * problem->head_bytes;
         const int row = split ? 0 : block * ROWS, left = problem->rows - row;
-        const int piece_end = (block + 1) * PIECE, next = item + 1;
+        const int piece_end = (block + 1) * problem->piece, next = item + 1;
         const size_t panel = attention_panel_bytes(problem->kv, problem->head_dim);
         const uint8_t *soon = problem->cache + 2 * ((size_t)copy * (size_t)problem->kv_heads + (size_t)(next / blocks)) * problem->head_bytes +
-                              (size_t)(next % blocks * PIECE / ATTENTION_PANEL) * panel;
+                              (size_t)(next % blocks * problem->piece / ATTENTION_PANEL) * panel;
         problem->function(&(struct attention_call){
             .kv = problem->kv, .q = problem->q + (size_t)row * width + (size_t)head * head_floats, .q_stride = width, .keys = keys,
-            .values = keys + problem->head_bytes, .begin = split ? block * PIECE : 0,
+            .values = keys + problem->head_bytes, .begin = split ? block * problem->piece : 0,
             .end = split && piece_end < problem->positions ? piece_end : problem->positions,
             .out = problem->out + (size_t)row * width + (size_t)head * head_floats, .out_stride = width,
             .rows = split ? 1 : left < ROWS ? left : ROWS, .q_heads = problem->group, .head_dim = problem->head_dim,
             .first_position = problem->positions - problem->rows + row, .scale = 1 / sqrtf((float)problem->head_dim),
-            .prefill = !split, .soon = split && next < end ? soon : NULL,
+            .prefill = !split, .soon_keys = split && next < end ? soon : NULL,
+            .soon_values = split && next < end ? soon + problem->head_bytes : NULL,
             .partial = split ? problem->partial + (size_t)item * (size_t)problem->group * each : NULL });
     }
 }

@@ -46,27 +46,79 @@ ALWAYS float weigh(struct line *line, int hidden, int visible, int positions, fl
     return shrink;
 }
 
-ALWAYS void attend_tile(int lines, const struct attention_call *call, const struct queries *queries, int first, struct line *line, int begin,
-                        int positions)
+// What a thread fetches in decode while it goes over keys and over values.
+struct streams {
+    struct stream keys, values;
+};
+
+// streaming: panel after panel, which is how memory is read fastest; otherwise SPAN positions and BLOCK values at once, which computes faster.
+ALWAYS void attend_tile(int lines, bool streaming, const struct attention_call *call, const struct queries *queries, int first, struct line *line,
+                        int begin, int positions, const struct streams *streams)
 {
     const size_t panel = attention_panel_bytes(call->kv, call->head_dim), offset = (size_t)(begin / ATTENTION_PANEL) * panel;
     float scores[TILE][BLOCK], shrink[TILE];
     struct weights weights;
+    struct sums between;
     const uint8_t *keys = (const uint8_t *)call->keys + offset, *values = (const uint8_t *)call->values + offset;
-    for (int at = 0; at < positions; at += SPAN)
-        score_span(lines, call->head_dim, queries, first, keys, panel, at, positions, values, scores);
+    const int part = streaming ? ATTENTION_PANEL : SPAN;
+    for (int at = 0; at < positions; at += part) {
+        const size_t here = (size_t)(at / ATTENTION_PANEL) * panel;
+        const uint8_t *next = streaming ? panel_ahead(&streams->keys, keys + here) : values + here;
+        score_span(lines, part / VEC, call->head_dim, queries, first, keys, panel, at, positions, streaming, next, scores);
+        if (streaming) { // what is needed of all values before the first of them
+            fetch_scales(next, call->head_dim);
+            fetch_scales(values + here, call->head_dim);
+        }
+    }
     for (int i = 0; i < lines && call->cap > 0; i++)
         cap_scores(call->cap, positions, scores[i]);
     for (int i = 0; i < lines; i++)
         shrink[i] = weigh(&line[i], line[i].first - begin, line[i].last + 1 - begin, positions, scores[i]);
-    const bool last = begin + BLOCK >= call->end;
-    const uint8_t *next = !last ? keys + (size_t)(BLOCK / ATTENTION_PANEL) * panel : call->soon != NULL ? call->soon : keys;
     prepare_weights(lines, call->head_dim, values, panel, positions, scores, &weights);
-    int column = 0;
-    for (; column + SPAN <= call->head_dim; column += SPAN)
-        add_values(lines, COLUMNS, call->head_dim, values, panel, positions, column, next, scores, &weights, shrink, line);
-    for (; column < call->head_dim; column += VEC)
-        add_values(lines, 1, call->head_dim, values, panel, positions, column, next, scores, &weights, shrink, line);
+    begin_values(lines, call->head_dim, &weights, shrink, &between, line);
+    const uint8_t *next = begin + BLOCK < call->end ? keys + (size_t)(BLOCK / ATTENTION_PANEL) * panel : keys;
+    for (int at = 0; at < positions; at += streaming ? ATTENTION_PANEL : BLOCK) {
+        const int left = positions - at, end = streaming && left > ATTENTION_PANEL ? at + ATTENTION_PANEL : positions;
+        const uint8_t *here = values + (size_t)(at / ATTENTION_PANEL) * panel;
+        const size_t ahead = streaming ? (uintptr_t)panel_ahead(&streams->values, here) - (uintptr_t)here : 0;
+        int column = 0;
+        for (; column + SPAN <= call->head_dim; column += SPAN)
+            add_values(lines, COLUMNS, call->head_dim, values, panel, at, end, column, streaming, ahead, next, scores, &weights, &between, line);
+        for (; column < call->head_dim; column += VEC)
+            add_values(lines, 1, call->head_dim, values, panel, at, end, column, streaming, ahead, next, scores, &weights, &between, line);
+    }
+    end_values(lines, call->head_dim, &weights, shrink, &between, line);
+}
+
+ALWAYS void attend_blocks(const struct attention_call *call, bool streaming, const struct queries *queries, struct line *line, int count, int first)
+{
+    struct streams streams = { .keys = { .distance = 0 } };
+    if (streaming) {
+        const size_t panel = attention_panel_bytes(call->kv, call->head_dim), offset = (size_t)(first / ATTENTION_PANEL) * panel;
+        const size_t bytes = (size_t)((line[0].last + ATTENTION_PANEL) / ATTENTION_PANEL) * panel - offset;
+        streams.keys = stream_of((const uint8_t *)call->keys + offset, bytes, panel, call->soon_keys);
+        streams.values = stream_of((const uint8_t *)call->values + offset, bytes, panel, call->soon_values);
+    }
+    const int tiles = (count + TILE - 1) / TILE;
+    for (int begin = first; begin <= line[count - 1].last; begin += BLOCK)
+        for (int tile = 0; tile < tiles; tile++) {
+            const int from = count * tile / tiles, lines = count * (tile + 1) / tiles - from;
+            // lines are in rising order of what they see: nothing that none of the tile sees is computed
+            const int seen = line[from + lines - 1].last + 1 - begin, positions = seen < BLOCK ? seen : BLOCK;
+            if (positions <= 0)
+                continue;
+            struct line *here = line + from;
+            switch (lines) { // a constant count of lines keeps the accumulators in registers
+            case 1: attend_tile(1, streaming, call, queries, from, here, begin, positions, &streams); break;
+            case 2: attend_tile(2, streaming, call, queries, from, here, begin, positions, &streams); break;
+            case 3: attend_tile(3, streaming, call, queries, from, here, begin, positions, &streams); break;
+#if ATTENTION_TILE > 4
+            case 4: attend_tile(4, streaming, call, queries, from, here, begin, positions, &streams); break;
+            case 5: attend_tile(5, streaming, call, queries, from, here, begin, positions, &streams); break;
+#endif
+            default: attend_tile(TILE, streaming, call, queries, from, here, begin, positions, &streams); break;
+            }
+        }
 }
 
 static void attend_lines(const struct attention_call *call, int first, int count)
@@ -88,26 +140,11 @@ static void attend_lines(const struct attention_call *call, int first, int count
         for (int d = 0; d < head_dim; d += VEC)
             vec_store(line[i].out + d, vec_zero());
     }
-    const int tiles = (count + TILE - 1) / TILE;
     const int hidden = line[0].first > call->begin ? (line[0].first - call->begin) / ATTENTION_PANEL * ATTENTION_PANEL : 0;
-    for (int begin = call->begin + hidden; begin <= line[count - 1].last; begin += BLOCK)
-        for (int tile = 0; tile < tiles; tile++) {
-            const int from = count * tile / tiles, lines = count * (tile + 1) / tiles - from;
-            // lines are in rising order of what they see: nothing that none of the tile sees is computed
-            const int seen = line[from + lines - 1].last + 1 - begin, positions = seen < BLOCK ? seen : BLOCK;
-            if (positions <= 0)
-                continue;
-            switch (lines) { // a constant count of lines keeps the accumulators in registers
-            case 1: attend_tile(1, call, &queries, from, line + from, begin, positions); break;
-            case 2: attend_tile(2, call, &queries, from, line + from, begin, positions); break;
-            case 3: attend_tile(3, call, &queries, from, line + from, begin, positions); break;
-#if ATTENTION_TILE > 4
-            case 4: attend_tile(4, call, &queries, from, line + from, begin, positions); break;
-            case 5: attend_tile(5, call, &queries, from, line + from, begin, positions); break;
-#endif
-            default: attend_tile(TILE, call, &queries, from, line + from, begin, positions); break;
-            }
-        }
+    if (call->rows == 1 && count <= STREAM_LINES)
+        attend_blocks(call, true, &queries, line, count, call->begin + hidden);
+    else
+        attend_blocks(call, false, &queries, line, count, call->begin + hidden);
     for (int i = 0; i < count; i++) {
         if (call->partial != NULL) {
             line[i].out[head_dim] = line[i].largest;

@@ -236,9 +236,26 @@ static void test_team_that_cannot_be_bound(void **unused)
     assert_true(error[0] != '\0');
 }
 
+// Whole blocks, few of them, and no shorter for a longer cache.
+static void test_length_of_pieces(void **unused)
+{
+    (void)unused;
+    assert_int_equal(attention_piece(1), 256);
+    assert_int_equal(attention_piece(2048), 256);
+    assert_int_equal(attention_piece(2049), 512);
+    assert_int_equal(attention_piece(16384), 2048);
+    for (int positions = 1, before = 0; positions < 40000; positions++) {
+        const int piece = attention_piece(positions);
+        assert_int_equal(piece % ATTENTION_LEAST_PIECE, 0);
+        assert_true(piece >= before && (positions + piece - 1) / piece <= ATTENTION_MOST_PIECES);
+        before = piece;
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_length_of_pieces),
         cmocka_unit_test(test_layout_in_memory),
         cmocka_unit_test(test_sizes),
         cmocka_unit_test(test_words_that_are_refused),

@@ -25,9 +25,7 @@ size_t engine_thread_partials(const struct engine *engine)
 // The most pieces of one row's key/value head in decode, whatever its position.
 static int most_pieces(const struct engine *engine)
 {
-    const int all = kv_cache_most_pieces(&engine->cache, ATTENTION_LEAST_PIECE);
-    const int stored = (engine->cache.panels * ATTENTION_PANEL + ATTENTION_LEAST_PIECE - 1) / ATTENTION_LEAST_PIECE;
-    return stored > ATTENTION_MOST_PIECES ? all - stored + ATTENTION_MOST_PIECES : all;
+    return kv_cache_most_pieces(&engine->cache, ATTENTION_LEAST_PIECE, ATTENTION_MOST_PIECES);
 }
 
 size_t engine_shared_partials(const struct engine *engine)

@@ -224,9 +224,9 @@ int kv_cache_pieces(const struct kv_cache *cache, int layer, int sequence, int h
     return list.count;
 }
 
-int kv_cache_most_pieces(const struct kv_cache *cache, int cut)
+int kv_cache_most_pieces(const struct kv_cache *cache, int cut, int limit)
 {
     const int stored = cut > 0 ? (cache->panels * ATTENTION_PANEL + cut - 1) / cut : 1;
     const int recent = cut > 0 ? (cache->slots * ATTENTION_PANEL + cut - 1) / cut + 1 : 2;
-    return stored + (cache->slots > 0 ? recent : 0);
+    return (stored < limit ? stored : limit) + (cache->slots > 0 ? recent : 0);
 }

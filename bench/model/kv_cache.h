@@ -55,7 +55,7 @@ struct kv_piece {
 // `skip` on, at most `room`.
 int kv_cache_pieces(const struct kv_cache *cache, int layer, int sequence, int head, int position, int rows, int first, int cut, int skip,
                     int room, struct kv_piece *pieces);
-// The most that there can be for any position.
-int kv_cache_most_pieces(const struct kv_cache *cache, int cut);
+// The most that there can be for any position, where `cut` is at least this and cuts what is stored into at most `limit`.
+int kv_cache_most_pieces(const struct kv_cache *cache, int cut, int limit);
 
 #endif

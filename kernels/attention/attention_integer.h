@@ -34,16 +34,23 @@ struct sums { // of weights times values, between parts of a block
     int32_t of[TILE][ATTENTION_MAX_HEAD_DIM];
 };
 
-// Codes of up to BLOCK numbers: x ≈ scale·code. A NaN or an infinity makes the scale NaN.
+// The largest of some magnitudes; not finite if one of them is not.
+ALWAYS float largest_magnitude(ivec magnitudes)
+{
+    const uint32_t bits = ivec_largest(magnitudes);
+    float largest;
+    memcpy(&largest, &bits, sizeof(largest));
+    return largest;
+}
+
+// Codes of a group's numbers: x ≈ scale·code. A NaN or an infinity makes the scale NaN.
 ALWAYS float to_int16(const float *x, int count, int16_t *codes, int32_t *sum)
 {
     ivec most = ivec_zero();
     for (int i = 0; i < count; i += VEC)
         most = ivec_max_magnitude(most, vec_load(x + i));
-    const uint32_t bits = ivec_largest(most);
-    float largest;
-    memcpy(&largest, &bits, sizeof(largest));
-    const bool finite = bits < 0x7f800000, vanishing = largest < 0x1p-100f; // 32767/largest would overflow soon below
+    const float largest = largest_magnitude(most);
+    const bool finite = isfinite(largest), vanishing = largest < 0x1p-100f; // 32767/largest would overflow soon below
     const vec factor = vec_set(finite && !vanishing ? 32767.0f / largest : 0.0f);
     ivec sums = ivec_zero();
     for (int i = 0; i < count; i += VEC) {
@@ -176,12 +183,10 @@ ALWAYS void prepare_weights(int lines, int head_dim, const uint8_t *values, size
             vec_store(scale + at, here);
             most = ivec_max_magnitude(most, here);
         }
-        const uint32_t bits = ivec_largest(most);
-        const bool finite = bits < 0x7f800000;
-        float largest;
-        memcpy(&largest, &bits, sizeof(largest));
+        const float largest = largest_magnitude(most);
+        const bool finite = isfinite(largest);
         weights->scale[group] = finite ? largest / 32767.0f : NAN; // a weight that is not finite makes the line's sum a NaN
-        const vec factor = vec_set(finite && bits != 0 ? 32767.0f / largest : 0.0f);
+        const vec factor = vec_set(finite && largest > 0 ? 32767.0f / largest : 0.0f);
         ivec sum[TILE];
 #pragma GCC unroll 8
         for (int i = 0; i < lines; i++)

@@ -76,7 +76,8 @@ ALWAYS void attend_tile(int lines, bool streaming, const struct attention_call *
         shrink[i] = weigh(&line[i], line[i].first - begin, line[i].last + 1 - begin, positions, scores[i]);
     prepare_weights(lines, call->head_dim, values, panel, positions, scores, &weights);
     begin_values(lines, call->head_dim, &weights, shrink, &between, line);
-    const uint8_t *next = begin + BLOCK < call->end ? keys + (size_t)(BLOCK / ATTENTION_PANEL) * panel : keys;
+    const bool last = begin + BLOCK >= call->end;
+    const uint8_t *next = !last ? keys + (size_t)(BLOCK / ATTENTION_PANEL) * panel : call->soon_keys != NULL ? call->soon_keys : keys;
     for (int at = 0; at < positions; at += streaming ? ATTENTION_PANEL : BLOCK) {
         const int left = positions - at, end = streaming && left > ATTENTION_PANEL ? at + ATTENTION_PANEL : positions;
         const uint8_t *here = values + (size_t)(at / ATTENTION_PANEL) * panel;

@@ -22,7 +22,7 @@ enum {
     TILE = ATTENTION_TILE,
     SPAN = COLUMNS * VEC, // positions or head dimensions of a tile
     LINES = 96,
-    BLOCK = 256, // positions: a piece of decode, so that what a block costs beside its positions is paid once a piece
+    BLOCK = ATTENTION_LEAST_PIECE, // positions: pieces of decode are whole blocks
     GROUPS = ATTENTION_MAX_HEAD_DIM / ATTENTION_GROUP,
     STREAM_LINES = 2 * TILE, // of one row, up to which reading the cache takes longer than computing
     // Bytes; by trial: 8 and 48 KB ahead are 1 to 3% slower, 2 KB a tenth; 512 bytes near, 2 to 3%, none, 3 to 10%.

@@ -49,7 +49,7 @@ static void assert_stored(enum kv_type type, const float *got, const float *want
 static void assert_seen(const struct kv_cache *cache, int layer, int sequence, int head, int position, int first, int cut)
 {
     struct kv_piece pieces[32];
-    const int most = kv_cache_most_pieces(cache, cut);
+    const int most = kv_cache_most_pieces(cache, cut, 32);
     const int count = kv_cache_pieces(cache, layer, sequence, head, position, 1, first, cut, 0, 32, pieces);
     int at = first / 16 * 16;
     assert_true(count >= 1 && count <= most && count <= 32);

@@ -3,13 +3,11 @@
 
 #include "kernels/pack/float16.h"
 #include "kernels/pack/pack_rows.h"
+#include "kernels/pack/weight_memory.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-
-enum { HUGE_PAGE = 2 << 20 };
 
 float weight_scale_round(int bits, float scale) {
     return bits == 16 ? scale : float16_to_float(float_to_float16(scale));
@@ -108,15 +106,6 @@ static int write_panels(const struct panel_origin *shared, struct packed_matrix 
     return no_memory ? -ENOMEM : 0;
 }
 
-// Memory for `bytes`, not yet touched, in huge pages where there is room for one and the system gives them.
-static uint8_t *reserve(size_t bytes) {
-    const size_t alignment = bytes >= HUGE_PAGE ? HUGE_PAGE : 64;
-    uint8_t *data = aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
-    if (data != NULL && bytes >= HUGE_PAGE)
-        madvise(data, bytes / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
-    return data;
-}
-
 static int fill(const struct panel_origin *origin, struct packed_matrix *packed) {
     packed->offsets = calloc((size_t)packed->panels, sizeof(*packed->offsets));
     if (packed->offsets == NULL)
@@ -131,7 +120,7 @@ static int fill(const struct panel_origin *origin, struct packed_matrix *packed)
         offset += size;
     }
     packed->bytes = offset + 64;
-    packed->data = reserve(packed->bytes);
+    packed->data = weight_memory_reserve(packed->bytes);
     return packed->data != NULL ? write_panels(origin, packed) : -ENOMEM;
 }
 
@@ -193,7 +182,7 @@ int packed_begin(const struct weight_format *format, int rows, int columns, stru
     const size_t size = panel_write(&origin, packed, 0, NULL); // of every panel
     packed->bytes = size * (size_t)packed->panels + 64;
     packed->offsets = calloc((size_t)packed->panels, sizeof(*packed->offsets));
-    packed->data = reserve(packed->bytes);
+    packed->data = weight_memory_reserve(packed->bytes);
     if (packed->offsets == NULL || packed->data == NULL) {
         packed_free(packed);
         return -ENOMEM;
@@ -232,10 +221,17 @@ int packed_put_rows(struct packed_matrix *packed, int first, int count, const fl
     return 0;
 }
 
-static void *duplicate(const void *bytes, size_t size) {
-    void *copy = aligned_alloc(64, align64(size));
-    if (copy != NULL)
-        memcpy(copy, bytes, size);
+// Each panel by the thread that write_panels() has write it.
+static uint8_t *duplicate_panels(const struct packed_matrix *packed) {
+    uint8_t *copy = weight_memory_reserve(packed->bytes);
+    if (copy == NULL)
+        return NULL;
+#pragma omp parallel for schedule(static) if (packed->panels > 1)
+    for (int index = 0; index < packed->panels; index++) {
+        const size_t begin = packed->offsets[index];
+        const size_t end = index + 1 < packed->panels ? packed->offsets[index + 1] : packed->bytes;
+        memcpy(copy + begin, packed->data + begin, end - begin);
+    }
     return copy;
 }
 
@@ -244,10 +240,14 @@ int packed_copy(const struct packed_matrix *packed, struct packed_matrix **out) 
     if (copy == NULL)
         return -ENOMEM;
     *copy = *packed;
-    copy->data = packed->data != NULL ? duplicate(packed->data, packed->bytes) : NULL;
-    copy->offsets =
-        packed->offsets != NULL ? duplicate(packed->offsets, (size_t)packed->panels * sizeof(*packed->offsets)) : NULL;
-    copy->row_major = packed->row_major != NULL ? duplicate(packed->row_major, packed->bytes) : NULL;
+    copy->data = packed->data != NULL ? duplicate_panels(packed) : NULL;
+    const size_t offsets = (size_t)packed->panels * sizeof(*packed->offsets);
+    copy->offsets = packed->offsets != NULL ? malloc(offsets) : NULL;
+    copy->row_major = packed->row_major != NULL ? weight_memory_reserve(packed->bytes) : NULL;
+    if (copy->offsets != NULL)
+        memcpy(copy->offsets, packed->offsets, offsets);
+    if (copy->row_major != NULL)
+        memcpy(copy->row_major, packed->row_major, packed->bytes);
     if ((copy->data == NULL) != (packed->data == NULL) || (copy->offsets == NULL) != (packed->offsets == NULL) ||
         (copy->row_major == NULL) != (packed->row_major == NULL)) {
         packed_free(copy);
@@ -260,9 +260,9 @@ int packed_copy(const struct packed_matrix *packed, struct packed_matrix **out) 
 void packed_free(struct packed_matrix *packed) {
     if (packed == NULL)
         return;
-    free(packed->data);
+    weight_memory_release(packed->data);
     free(packed->offsets);
-    free(packed->row_major);
+    weight_memory_release(packed->row_major);
     free(packed);
 }
 

@@ -3,6 +3,7 @@
 #include "kernels/pack/packed.h"
 
 #include "kernels/pack/float16.h"
+#include "kernels/pack/weight_memory.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -39,10 +40,10 @@ static int to_row_major(struct packed_matrix *packed) {
     const size_t bytes = codes    ? align64(count) + (size_t)packed->rows * sizeof(float)
                          : halves ? count * sizeof(uint16_t)
                                   : count * sizeof(float);
-    void *row_major = aligned_alloc(64, align64(bytes));
+    void *row_major = weight_memory_reserve(bytes);
     float *weights = halves ? malloc(count * sizeof(float)) : row_major;
     if (row_major == NULL || weights == NULL) {
-        free(row_major);
+        weight_memory_release(row_major);
         return -ENOMEM;
     }
     if (codes)
@@ -54,7 +55,7 @@ static int to_row_major(struct packed_matrix *packed) {
             ((uint16_t *)row_major)[i] = float_to_bfloat16(weights[i]);
         free(weights);
     }
-    free(packed->data);
+    weight_memory_release(packed->data);
     free(packed->offsets);
     packed->data = NULL;
     packed->offsets = NULL;
@@ -96,7 +97,7 @@ static int to_panels(struct packed_matrix *packed) {
     const int status = create_panels(packed, &panels);
     if (status != 0)
         return status;
-    free(packed->row_major);
+    weight_memory_release(packed->row_major);
     *packed = *panels;
     free(panels);
     return 0;

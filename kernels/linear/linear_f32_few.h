@@ -31,13 +31,17 @@ FLATTEN void multiply_chunk(int width, struct source *source, const float *x, vf
 FLATTEN void multiply_tile(int width, int panels, struct source *sources, const float *x,
                            vfloat part[][F32_DIRECT][VECTORS]) {
     if (BLOCKED) {
+        values_ahead(sources, STORE);
         for (uint32_t present = *sources->masks++; present != 0; present &= present - 1)
             multiply_chunk(width, sources, x + CHUNK_COLUMNS * __builtin_ctz(present) * width, part[0]);
         return;
     }
 #pragma GCC unroll 2
-    for (int p = 0; STORE != STORE_DENSE && p < panels; p++)
-        prefetch(sources[p].masks);
+    for (int p = 0; p < panels; p++) {
+        values_ahead(&sources[p], STORE);
+        if (STORE != STORE_DENSE)
+            prefetch_section(&sources[p], sources[p].masks);
+    }
     for (int chunk = 0; chunk < TILE_CHUNKS; chunk++) {
 #pragma GCC unroll 2
         for (int p = 0; p < panels; p++)
@@ -166,6 +170,7 @@ static void few_linear(const struct linear_call *call) {
         interleave(scratch.x, call->x, call->x_stride, call->m, width, weights->columns);
     if (rounded)
         round_to_bf16(scratch.x, (size_t)width * (size_t)weights->columns);
+    const struct fetch_plan plan = fetch_plan(weights);
     const int end = linear_panel_end(call);
     for (int panel = linear_panel_begin(call), panels; panel < end; panel += panels) {
         panels = linear_minimum(FEW_PANELS(width), end - panel);
@@ -176,6 +181,7 @@ static void few_linear(const struct linear_call *call) {
                                               .y_stride = call->y_stride,
                                               .tokens = call->m,
                                               .panel = packed_panel(weights, panel + p),
+                                              .fetch = fetch_panel(&plan, panel + p, panel + panels + p < end ? panel + panels + p : -1),
                                               .rows = linear_panel_rows(call, panel + p),
                                               .y = call->y + (size_t)(panel + p) * PACKED_PANEL_ROWS};
 #define FEW_CASE(w)                                                                                                    \

@@ -87,7 +87,7 @@ static inline __attribute__((always_inline)) void few_panel(int width, bool asym
         few_start(width, asymmetric, grouped, block, group, sums);
         for (int t = 0; t < tiles; t++, x += TILE_CHUNKS * width)
             few_tile(width, &source, &absent, x, sums);
-        prefetch(scales);
+        prefetch_section(&source, scales);
 #pragma GCC unroll 2
         for (int v = 0; v < VECTORS; v++) {
             const vfloat scale = vfloat_halves(scales + sizeof(uint16_t) * LANES * v);
@@ -181,10 +181,12 @@ static void few_linear(const struct linear_call *call) {
     struct linear_block blocks[FEW_PARTS];
     const int count = few_prepare(call, blocks);
     const bool grouped = linear_grouped(call);
-    for (int panel = linear_panel_begin(call); panel < linear_panel_end(call); panel++)
+    const struct fetch_plan plan = fetch_plan(call->weights);
+    for (int panel = linear_panel_begin(call), end = linear_panel_end(call); panel < end; panel++)
         for (int i = 0; i < count; i++) {
             struct linear_block *block = &blocks[i];
             block->panel = packed_panel(call->weights, panel);
+            block->fetch = fetch_panel(&plan, panel, panel + 1 < end ? panel + 1 : -1);
             block->rows = linear_panel_rows(call, panel);
             block->y = call->y + (size_t)(i * Q8_DIRECT) * call->y_stride + (size_t)panel * PACKED_PANEL_ROWS;
 #define FEW_CASE(w)                                                                                                    \

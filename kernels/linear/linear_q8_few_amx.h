@@ -219,9 +219,11 @@ static void few_pack(const struct linear_call *call, const struct few_tokens *to
             linear_biased(call, block * height, height, group, scales);
 }
 
-static void few_open(const struct linear_call *call, int panel, int panels, uint8_t *codes, struct few_panel *out) {
+static void few_open(const struct linear_call *call, const struct fetch_plan *plan, int panel, int panels, uint8_t *codes, struct few_panel *out) {
     const struct packed_matrix *weights = call->weights;
     *out = (struct few_panel){.block = {.weights = weights, .panel = packed_panel(weights, panel)}, .codes = codes};
+    if (STORE != STORE_DENSE)
+        out->block.fetch = fetch_panel(plan, panel, panel + panels < linear_panel_end(call) ? panel + panels : -1);
     const bool more = panel + panels < weights->panels;
     out->source = source_open(&out->block);
     out->soon = out->block.panel.values + FAR_AHEAD;
@@ -244,6 +246,7 @@ static void few_linear(const struct linear_call *call) {
     static void (*const functions[FEW_BLOCK / 4][FEW_PANELS][2])(struct few_work *) = {FEW_SHAPES(FEW_ENTRY)};
     const struct packed_matrix *weights = call->weights;
     const struct few_tokens tokens = few_tokens(call);
+    const struct fetch_plan plan = fetch_plan(weights);
     few_pack(call, &tokens);
     matrix_tiles_begin(tokens.height, tokens.unit);
     struct few_work work = {.groups = weights->groups,
@@ -256,7 +259,7 @@ static void few_linear(const struct linear_call *call) {
         panels = linear_minimum(together, end - panel);
         for (int block = 0; block < tokens.blocks; block++) {
             for (int p = 0; p < panels; p++)
-                few_open(call, panel + p, panels, tokens.codes + FEW_SLOTS * FEW_GROUP_TILES * TILE_CODES * p, &work.panel[p]);
+                few_open(call, &plan, panel + p, panels, tokens.codes + FEW_SLOTS * FEW_GROUP_TILES * TILE_CODES * p, &work.panel[p]);
             work.x = tokens.x + (size_t)(block * tokens.height) * (size_t)weights->columns;
             work.starts = tokens.starts + block * weights->groups * tokens.height;
             work.x_scales = tokens.x_scales + work.x_scales_step * (size_t)(block * weights->groups);

@@ -10,8 +10,8 @@
 
 #include "kernels/linear/simd.h"
 
-// Bytes ahead of use at which lines are brought to the second-level cache, and from there to the first.
-enum { FAR_AHEAD = 4096, NEAR_AHEAD = 512, MAX_PLANES = 2 };
+// Bytes ahead of use at which lines are brought to first-level cache; for second-level cache see fetch.h.
+enum { NEAR_AHEAD = 512, MAX_PLANES = 2 };
 #define FLATTEN static inline __attribute__((always_inline))
 
 // A tile about to be read.
@@ -28,10 +28,30 @@ struct absent {
     uint8_t packed[CHUNK_CODES];  // a chunk of zero codes as a block store packs it
 };
 
-// For a stream that has come to `at`.
-FLATTEN void prefetch(const uint8_t *at) {
-    __builtin_prefetch(at + FAR_AHEAD, 0, 2);
+// For a section that has come to `at`.
+FLATTEN void prefetch_far(const uint8_t *at, ptrdiff_t far) {
+    __builtin_prefetch(at + far, 0, 2);
     __builtin_prefetch(at + NEAR_AHEAD, 0, 3);
+}
+
+FLATTEN void prefetch(const uint8_t *at) { prefetch_far(at, FAR_AHEAD); }
+
+// Of masks and scales, which are short, to first-level cache at once.
+FLATTEN void prefetch_section(const struct source *source, const uint8_t *at) { __builtin_prefetch(at + source->fetch.sections, 0, MATRIX_TILES ? 2 : 3); }
+
+// How far ahead of the next tile values are fetched. To be called for each tile: a comparison of where the tile is takes less than
+// counting.
+FLATTEN ptrdiff_t values_ahead(struct source *source, enum sparse_store store) {
+    struct fetch *fetch = &source->fetch;
+    if (__builtin_expect((store == STORE_DENSE ? source->values : source->masks) == fetch->jump_at, 0)) {
+        fetch->values += fetch->jump;
+        for (int at = 0; at < SECTION_AHEAD; at += 64) {
+            __builtin_prefetch(fetch->next_scales + at, 0, 2);
+            if (store != STORE_DENSE)
+                __builtin_prefetch(fetch->next_masks + at, 0, 2);
+        }
+    }
+    return fetch->values;
 }
 
 FLATTEN vint load_bytes(const uint8_t *at, int v) { return vint_load(at + CHUNK_COLUMNS * LANES * v); }
@@ -99,12 +119,15 @@ FLATTEN size_t longest_field(const size_t positions[8], int width) {
 }
 
 FLATTEN void open_bitmask(struct source *source, int bits, struct tile *tile) {
-    // Half of the codes' lines, which is what there is where half of them are absent. Not chunk by chunk: scalar
-    // additions take the port that the expansion needs.
-#pragma GCC unroll 4
-    for (int line = 0; line < (bits + 1) / 2; line++)
-        prefetch(source->values + 64 * line);
-    prefetch(source->masks);
+    const ptrdiff_t far = values_ahead(source, STORE_BITMASK);
+    // As many lines as a tile has on average. Not chunk by chunk: scalar additions take the port that the expansion needs.
+#pragma GCC unroll 8
+    for (int line = 0; line < bits; line++) {
+        if (line >= source->fetch.lines)
+            break;
+        prefetch_far(source->values + 64 * line, far);
+    }
+    prefetch_section(source, source->masks);
     tile->masks = source->masks;
     tile->plane[0] = source->values;
     source->masks += sizeof(uint64_t) * TILE_CHUNKS;
@@ -155,12 +178,13 @@ FLATTEN void close_bitmask(struct source *source, int bits, const struct tile *t
 // read from a chunk of zero codes instead.
 
 FLATTEN void open_blocks(struct source *source, int bits, const struct absent *absent, struct tile *tile) {
+    const ptrdiff_t far = values_ahead(source, STORE_BLOCK);
     const uint8_t *values = source->values;
     const unsigned present = *source->masks++;
 #pragma GCC unroll 8
     for (int chunk = 0; chunk < TILE_CHUNKS; chunk++) {
         const uintptr_t here = -(uintptr_t)(present >> chunk & 1);
-        prefetch(values);
+        prefetch_far(values, far);
         tile->at[0][chunk] = (const uint8_t *)(((uintptr_t)values & here) | ((uintptr_t)absent->packed & ~here));
         values += here & (uintptr_t)(CHUNK_CODES / 8 * bits);
     }
@@ -185,9 +209,10 @@ FLATTEN void absent_begin(const struct source *source, enum sparse_store store, 
 FLATTEN void tile_open(struct source *source, enum sparse_store store, int bits, const struct absent *absent,
                        struct tile *tile) {
     if (store == STORE_DENSE) {
+        const ptrdiff_t far = values_ahead(source, STORE_DENSE);
 #pragma GCC unroll 8
         for (int line = 0; line < bits; line++)
-            prefetch(source->values + 64 * line);
+            prefetch_far(source->values + 64 * line, far);
         open_planes(source, bits, tile);
     } else if (store == STORE_BLOCK)
         open_blocks(source, bits, absent, tile);

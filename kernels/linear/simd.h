@@ -4,6 +4,7 @@
 #ifndef LLMSWEEP_LINEAR_SIMD_H
 #define LLMSWEEP_LINEAR_SIMD_H
 
+#include "kernels/linear/fetch.h"
 #include "kernels/linear/linear.h"
 #include "kernels/pack/float16.h"
 
@@ -15,12 +16,14 @@ struct source {
     const uint8_t *masks;
     const uint8_t *zeros; // the group's zero codes, one a row
     uint32_t present;     // block store: the chunks of the last tile that was read
+    struct fetch fetch;
 };
 
 // Tokens [0, tokens) of one block against one panel.
 struct linear_block {
     const struct packed_matrix *weights;
     struct panel panel;
+    struct fetch fetch; // of that panel; all zero where nothing is known of the next one
     int width;           // tokens that x was interleaved for: `tokens` rounded up to a width that is compiled
     const void *x;       // f32: (k, width) floats; q8: (k/4, width) of four codes
     const int32_t *sums; // q8: (k/32, width)
@@ -35,6 +38,7 @@ static inline struct source source_open(const struct linear_block *block) {
         .values = block->panel.values,
         .masks = block->panel.masks,
         .present = (1 << TILE_CHUNKS) - 1,
+        .fetch = block->fetch.lines > 0 ? block->fetch : fetch_within(),
     };
 }
 

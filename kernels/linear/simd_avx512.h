@@ -237,8 +237,7 @@ FLATTEN const float *next_floats_bitmask(struct source *source, float *buffer, b
 // The same without the buffer: the next two columns, in registers.
 FLATTEN void read_bitmask_columns(struct source *source, bool bf16, vfloat columns[2][VECTORS]) {
     vfloat pair[2];
-    __builtin_prefetch(source->values + FAR_AHEAD, 0, 2);
-    __builtin_prefetch(source->values + NEAR_AHEAD, 0, 3);
+    prefetch_far(source->values, source->fetch.values);
     if (bf16) {
         widen_pairs(next_bf16_pair(source), pair);
     } else {
@@ -269,11 +268,11 @@ static inline const float *next_bf16_blocks(struct source *source, float *buffer
 // Two columns of the dense store, or of a present chunk of the block store, in registers.
 FLATTEN void read_columns(struct source *source, bool bf16, vfloat columns[2][VECTORS]) {
     vfloat pair[2];
-    prefetch(source->values);
+    prefetch_far(source->values, source->fetch.values);
     if (bf16) {
         widen_pairs(_mm512_loadu_si512(source->values), pair);
     } else {
-        prefetch(source->values + 64);
+        prefetch_far(source->values + 64, source->fetch.values);
         pair[0] = _mm512_loadu_ps(source->values);
         pair[1] = _mm512_loadu_ps(source->values + 64);
     }

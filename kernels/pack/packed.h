@@ -66,6 +66,11 @@ static inline struct panel packed_panel(const struct packed_matrix *packed, int 
     };
 }
 
+// Where a panel ends, and the one after it starts.
+static inline const uint8_t *packed_panel_end(const struct packed_matrix *packed, int index) {
+    return packed->data + (index + 1 < packed->panels ? packed->offsets[index + 1] : packed->bytes - 64);
+}
+
 // Behind the codes of row_major: (rows), what each row's codes are multiplied by.
 const float *packed_row_scales(const struct packed_matrix *packed);
 

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: MIT
+// What is brought to second-level cache while a panel is read by few tokens. Hardware follows the panel's sections too, but stops
+// every 4 KB and does not know where the next panel's sections begin; without this, the first kilobytes of each of them are waited for.
+//
+// Long panels and dense ones: values FAR_AHEAD bytes before their use, masks and scales SECTION_AHEAD; behind a section's end that is the
+// start of the next panel's. Farther is slower, by a tenth for dense 4-bit weights: hardware helps within 4 KB only. Sparse panels of up
+// to SHORT_PANEL bytes: the next panel's same place, since what is 4 KB ahead then is often in another section.
+#ifndef LLMSWEEP_LINEAR_FETCH_H
+#define LLMSWEEP_LINEAR_FETCH_H
+
+#include "kernels/pack/packed.h"
+
+enum { FAR_AHEAD = 4096, SECTION_AHEAD = 1024, SHORT_PANEL = 32 << 10 };
+
+// The same for all panels of a matrix, which are taken to be of one length.
+struct fetch_plan {
+    const struct packed_matrix *weights;
+    ptrdiff_t values; // bytes of values ahead
+    ptrdiff_t before; // bytes of masks (of a dense store: of values) of a panel, after which these are in the next one
+    int lines;        // of values a tile
+    bool panel_ahead; // a whole panel ahead instead
+};
+
+// Of one panel that is being read.
+struct fetch {
+    ptrdiff_t values, sections; // bytes ahead of values, and of masks and scales
+    const uint8_t *jump_at;     // where masks, or values of a dense store, are read when `values` is to grow by `jump`
+    ptrdiff_t jump;
+    const uint8_t *next_scales, *next_masks;
+    int lines;
+};
+
+static inline struct fetch_plan fetch_plan(const struct packed_matrix *weights) {
+    const ptrdiff_t tiles = weights->tiles, all = (ptrdiff_t)(weights->bytes - 64) / weights->panels;
+    const ptrdiff_t values = all - (ptrdiff_t)weights->values_at, masks = (ptrdiff_t)(weights->values_at - weights->masks_at);
+    const ptrdiff_t ahead = FAR_AHEAD < all ? FAR_AHEAD * tiles / all : tiles; // tiles
+    const bool sparse = weights->format.store != STORE_DENSE;
+    const int lines = (int)((values + 32 * tiles) / (64 * tiles));
+    return (struct fetch_plan){.weights = weights,
+                               .values = values * ahead / tiles,
+                               .before = (tiles - ahead) * ((sparse ? masks : values) / tiles),
+                               .lines = lines > 0 ? lines : 1,
+                               .panel_ahead = sparse && all <= SHORT_PANEL};
+}
+
+// For a panel of which it is not known what is read after it.
+static inline struct fetch fetch_within(void) { return (struct fetch){.values = FAR_AHEAD, .sections = SECTION_AHEAD, .lines = TILE_CHUNKS / 2}; }
+
+// For panel `index`, after which panel `next` is read; −1 if none is.
+static inline struct fetch fetch_panel(const struct fetch_plan *plan, int index, int next) {
+    const struct packed_matrix *weights = plan->weights;
+    const struct panel panel = packed_panel(weights, index);
+    struct fetch fetch = {.values = plan->values, .sections = SECTION_AHEAD, .lines = plan->lines};
+    if (plan->panel_ahead)
+        fetch.values = fetch.sections = next < 0 ? 0 : (ptrdiff_t)(weights->offsets[next] - weights->offsets[index]);
+    if (plan->panel_ahead || next < 0)
+        return fetch;
+    const struct panel then = packed_panel(weights, next);
+    fetch.next_scales = then.scales != NULL ? then.scales : then.values;
+    fetch.next_masks = then.masks;
+    fetch.jump_at = (panel.masks != NULL ? panel.masks : panel.values) + plan->before;
+    fetch.jump = then.values - packed_panel_end(weights, index);
+    return fetch;
+}
+
+#endif

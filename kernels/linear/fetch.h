@@ -4,7 +4,8 @@
 //
 // Long panels and dense ones: values FAR_AHEAD bytes before their use, masks and scales SECTION_AHEAD; behind a section's end that is the
 // start of the next panel's. Farther is slower, by a tenth for dense 4-bit weights: hardware helps within 4 KB only. Sparse panels of up
-// to SHORT_PANEL bytes: the next panel's same place, since what is 4 KB ahead then is often in another section.
+// to SHORT_PANEL bytes: the next panel's same place, since what is 4 KB ahead then is often in another section. Tiny panels: FAR_AHEAD bytes, whatever
+// that is, since saying more would take as long as reading them.
 #ifndef LLMSWEEP_LINEAR_FETCH_H
 #define LLMSWEEP_LINEAR_FETCH_H
 
@@ -12,13 +13,14 @@
 
 enum { FAR_AHEAD = 4096, SECTION_AHEAD = 1024, SHORT_PANEL = 32 << 10 };
 
-// The same for all panels of a matrix, which are taken to be of one length.
+// The same for all panels of a matrix, which are taken to be as long as the first.
 struct fetch_plan {
     const struct packed_matrix *weights;
     ptrdiff_t values; // bytes of values ahead
     ptrdiff_t before; // bytes of masks (of a dense store: of values) of a panel, after which these are in the next one
     int lines;        // of values a tile
     bool panel_ahead; // a whole panel ahead instead
+    bool tiny;        // panels that are not longer than what is fetched ahead
 };
 
 // Of one panel that is being read.
@@ -31,7 +33,9 @@ struct fetch {
 };
 
 static inline struct fetch_plan fetch_plan(const struct packed_matrix *weights) {
-    const ptrdiff_t tiles = weights->tiles, all = (ptrdiff_t)(weights->bytes - 64) / weights->panels;
+    const ptrdiff_t tiles = weights->tiles, all = packed_panel_end(weights, 0) - weights->data;
+    if (all <= FAR_AHEAD) // before anything is divided
+        return (struct fetch_plan){.weights = weights, .tiny = true};
     const ptrdiff_t values = all - (ptrdiff_t)weights->values_at, masks = (ptrdiff_t)(weights->values_at - weights->masks_at);
     const ptrdiff_t ahead = FAR_AHEAD < all ? FAR_AHEAD * tiles / all : tiles; // tiles
     const bool sparse = weights->format.store != STORE_DENSE;
@@ -44,11 +48,15 @@ static inline struct fetch_plan fetch_plan(const struct packed_matrix *weights) 
 }
 
 // For a panel of which it is not known what is read after it.
-static inline struct fetch fetch_within(void) { return (struct fetch){.values = FAR_AHEAD, .sections = SECTION_AHEAD, .lines = TILE_CHUNKS / 2}; }
+static inline struct fetch fetch_within(const struct packed_matrix *weights) {
+    return (struct fetch){.values = FAR_AHEAD, .sections = SECTION_AHEAD, .lines = (weights->format.bits + 1) / 2}; // as half of the codes take
+}
 
 // For panel `index`, after which panel `next` is read; −1 if none is.
 static inline struct fetch fetch_panel(const struct fetch_plan *plan, int index, int next) {
     const struct packed_matrix *weights = plan->weights;
+    if (plan->tiny)
+        return fetch_within(weights);
     const struct panel panel = packed_panel(weights, index);
     struct fetch fetch = {.values = plan->values, .sections = SECTION_AHEAD, .lines = plan->lines};
     if (plan->panel_ahead)

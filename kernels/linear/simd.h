@@ -38,7 +38,7 @@ static inline struct source source_open(const struct linear_block *block) {
         .values = block->panel.values,
         .masks = block->panel.masks,
         .present = (1 << TILE_CHUNKS) - 1,
-        .fetch = block->fetch.lines > 0 ? block->fetch : fetch_within(),
+        .fetch = block->fetch.lines > 0 ? block->fetch : fetch_within(block->weights),
     };
 }
 

@@ -82,6 +82,11 @@ static int measure(const struct panel_origin *shared, struct packed_matrix *pack
     return no_memory ? -ENOMEM : wrong ? -EINVAL : 0;
 }
 
+// The bytes of a panel, the last one's with those that vector loads may read past it.
+static size_t panel_span(const struct packed_matrix *packed, int index) {
+    return (index + 1 < packed->panels ? packed->offsets[index + 1] : packed->bytes) - packed->offsets[index];
+}
+
 // Every panel is touched first by the thread that will read it.
 static int write_panels(const struct panel_origin *shared, struct packed_matrix *packed) {
     int no_memory = 0;
@@ -95,8 +100,7 @@ static int write_panels(const struct panel_origin *shared, struct packed_matrix 
             if (no_memory)
                 continue;
             const size_t begin = packed->offsets[index];
-            const size_t end = index + 1 < packed->panels ? packed->offsets[index + 1] : packed->bytes;
-            memset(packed->data + begin, 0, end - begin);
+            memset(packed->data + begin, 0, panel_span(packed, index));
             if (origin.format->store != STORE_DENSE)
                 panel_find_present(&origin, index * PACKED_PANEL_ROWS);
             panel_write(&origin, packed, index * PACKED_PANEL_ROWS, packed->data + begin);
@@ -229,8 +233,7 @@ static uint8_t *duplicate_panels(const struct packed_matrix *packed) {
 #pragma omp parallel for schedule(static) if (packed->panels > 1)
     for (int index = 0; index < packed->panels; index++) {
         const size_t begin = packed->offsets[index];
-        const size_t end = index + 1 < packed->panels ? packed->offsets[index + 1] : packed->bytes;
-        memcpy(copy + begin, packed->data + begin, end - begin);
+        memcpy(copy + begin, packed->data + begin, panel_span(packed, index));
     }
     return copy;
 }

@@ -9,8 +9,10 @@
 
 enum { HUGE_PAGE = 2 << 20, ARENA = 32 << 20, LINE = 64 };
 
+static size_t round_up(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
+
 #ifdef __SANITIZE_ADDRESS__ // which sees accesses beyond an end only where malloc() gave the memory
-uint8_t *weight_memory_reserve(size_t bytes) { return aligned_alloc(LINE, (bytes + LINE - 1) / LINE * LINE); }
+uint8_t *weight_memory_reserve(size_t bytes) { return aligned_alloc(LINE, round_up(bytes, LINE)); }
 
 void weight_memory_release(uint8_t *memory) { free(memory); }
 #else
@@ -26,8 +28,6 @@ struct arena {
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct arena *arenas;
-
-static size_t round_up(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
 
 static uint8_t *map(size_t size) {
     uint8_t *all = mmap(NULL, size + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

@@ -42,6 +42,7 @@ FLATTEN void multiply_tile(int width, int panels, struct source *sources, const 
         if (STORE != STORE_DENSE)
             prefetch_section(&sources[p], sources[p].masks);
     }
+#pragma GCC unroll 8
     for (int chunk = 0; chunk < TILE_CHUNKS; chunk++) {
 #pragma GCC unroll 2
         for (int p = 0; p < panels; p++)

@@ -274,6 +274,10 @@ static inline vint vint_dot(vint sum, vint codes, vint x, int bits) {
     return _mm256_add_epi32(
         sum, vint_sum_pairs(_mm256_maddubs_epi16(_mm256_abs_epi8(centred), _mm256_sign_epi8(x, centred))));
 }
+// The same with the four activations at `x`.
+static inline vint vint_dot_at(vint sum, vint codes, const int32_t *x, int bits) {
+    return vint_dot(sum, codes, vint_broadcast(x), bits);
+}
 
 // Of the block store, whose weights are signed: what is added to activations, so that they are not. |x + 128| ≤ 255 times
 // codes of up to 6 bits stays below what 16 bits hold, as above.

@@ -203,6 +203,7 @@ FLATTEN vfloat next_f32_column(struct source *source) {
 FLATTEN __m512i next_bf16_pair(struct source *source) {
     uint32_t mask;
     memcpy(&mask, source->masks, sizeof(mask));
+    __asm__("" : "+r"(mask)); // read once: loads of 64 bytes that begin anywhere leave few turns for others
     const uint8_t *values = source->values;
     source->masks += sizeof(mask);
     source->values += sizeof(uint16_t) * (size_t)_mm_popcnt_u32(mask);

@@ -28,14 +28,14 @@ static int open_format(const struct kernels_request *request, struct kernel_benc
     int status = weight_format_parse(word, &format, error, error_size);
     if (status != 0)
         return status;
-    const bool codes = format.type == WEIGHT_QUANTIZED && format.bits <= 8;
-    const struct kernel *kernel = kernel_linear(&format, codes ? ACTIVATION_Q8 : ACTIVATION_F32, PROVIDER_OWN, error, error_size);
+    const enum activation activation = activation_automatic(&format); // as a model of these weights would have
+    const struct kernel *kernel = kernel_linear(&format, activation, PROVIDER_OWN, error, error_size);
     if (kernel == NULL)
         return -ENOTSUP;
     if (kernel != *picked)
         status = kernels_check_one(request, kernel, &comparisons, error, error_size);
     *picked = kernel;
-    snprintf(full, sizeof(full), "%s %s", word, shape);
+    snprintf(full, sizeof(full), "%s %s %s", word, activation_name(activation), shape);
     return status != 0 ? status : kernel_bench_open(bench, bencher, kernel, full, error, error_size);
 }
 
@@ -57,7 +57,7 @@ static int compare(struct kernel_bench *dense, struct kernel_bench *sparse, stru
     point->bytes = of_dense.bytes / of_sparse.bytes;
     status = stats_quantile(speeds, VISITS, 0.5, &point->speed);
     if (status == 0)
-        printf("%-28s %5.1f%% %11.0f %11.0f %8.2f %8.2f %9.0f%% %s %.1f GB/s\n", of_sparse.shape, 100 * point->pruned, of_dense.ns.estimate,
+        printf("%-32s %5.1f%% %11.0f %11.0f %8.2f %8.2f %9.0f%% %s %.1f GB/s\n", of_sparse.shape, 100 * point->pruned, of_dense.ns.estimate,
                of_sparse.ns.estimate, point->speed, point->bytes, 100 * point->speed / point->bytes,
                of_sparse.cold ? "cold" : "hot", of_sparse.bandwidth);
     fflush(stdout);
@@ -118,7 +118,7 @@ int kernels_prune(const struct kernels_request *request) {
         fprintf(stderr, "llmsweep: kernels: %s\n", error);
         return 3;
     }
-    printf("%-28s %6s %11s %11s %8s %8s %10s\n", "weights", "pruned", "dense ns", "sparse ns", "speed ×", "bytes ×", "of bytes");
+    printf("%-32s %6s %11s %11s %8s %8s %10s\n", "weights", "pruned", "dense ns", "sparse ns", "speed ×", "bytes ×", "of bytes");
     const int tokens = request->token_count > 0 ? request->token_count : 1, matrices = request->matrix_count > 0 ? request->matrix_count : 1;
     int status = 0;
     for (int i = 0; i < matrices * tokens * 3 && status == 0; i++) {

@@ -147,7 +147,9 @@ FLATTEN void open_bitmask(struct source *source, int bits, struct tile *tile) {
 
 // To be called for the chunks in order.
 FLATTEN void read_bitmask(struct tile *tile, int bits, int chunk, const struct absent *absent, vint codes[VECTORS]) {
-    const uint64_t mask = chunk_mask(tile->masks, chunk);
+    uint64_t mask = chunk_mask(tile->masks, chunk);
+    if (bits == 4)
+        __asm__("" : "+r"(mask)); // read once, since loads of 64 bytes that begin anywhere leave few turns for others; else registers run out
 #pragma GCC unroll 2
     for (int v = 0; v < VECTORS; v++)
         codes[v] = vint_zero();

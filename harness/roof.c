@@ -201,7 +201,7 @@ struct figure {
 static void read_stream(const struct roof_bench *bench, struct lane *lane, const struct figure *figure,
                         uint64_t units) {
     (void)figure;
-    roof_read_function *read = roof_read_loop(bench->request.isa);
+    roof_read_function *read = roof_stream_loop(bench->request.isa);
     for (uint64_t unit = 0; unit < units; unit++) {
         lane->sink |= read(lane->stream + lane->position, STREAM_CHUNK);
         lane->position = (lane->position + STREAM_CHUNK) % bench->stream_share;

@@ -67,8 +67,48 @@ AVX512 static uint64_t read_avx512(const void *data, size_t bytes) {
         _mm512_or_si512(_mm512_or_si512(seen[0], seen[1]), _mm512_or_si512(seen[2], seen[3])));
 }
 
+// From memory: both halves at once, since hardware prefetches each of two streams; lines come to second-level cache first (measured: an
+// eighth to a quarter faster than one stream, and no faster with three or four, or farther ahead).
+enum { TURN = 256, FAR = 1024, NEAR = 512 };
+#define FETCH(at)                                                                                                      \
+    do {                                                                                                               \
+        _mm_prefetch((at) + FAR, _MM_HINT_T1);                                                                         \
+        _mm_prefetch((at) + NEAR, _MM_HINT_T0);                                                                        \
+    } while (0)
+
+AVX2 static uint64_t stream_avx2(const void *data, size_t bytes) {
+    const char *halves[2] = {data, (const char *)data + bytes / 2};
+    __m256i seen[2] = {0};
+    for (size_t begin = 0; begin < bytes / 2; begin += TURN)
+        for (int half = 0; half < 2; half++)
+            for (const char *at = halves[half] + begin, *end = at + TURN; at < end; at += 64) {
+                FETCH(at);
+                seen[0] = _mm256_or_si256(seen[0], _mm256_load_si256((const __m256i *)(const void *)at));
+                seen[1] = _mm256_or_si256(seen[1], _mm256_load_si256((const __m256i *)(const void *)(at + 32)));
+            }
+    const __m256i all = _mm256_or_si256(seen[0], seen[1]);
+    return (uint64_t)(_mm256_extract_epi64(all, 0) | _mm256_extract_epi64(all, 1) | _mm256_extract_epi64(all, 2) |
+                      _mm256_extract_epi64(all, 3));
+}
+
+AVX512 static uint64_t stream_avx512(const void *data, size_t bytes) {
+    const char *halves[2] = {data, (const char *)data + bytes / 2};
+    __m512i seen[2] = {0};
+    for (size_t begin = 0; begin < bytes / 2; begin += TURN)
+        for (int half = 0; half < 2; half++)
+            for (const char *at = halves[half] + begin, *end = at + TURN; at < end; at += 64) {
+                FETCH(at);
+                seen[half] = _mm512_or_si512(seen[half], _mm512_load_si512(at));
+            }
+    return (uint64_t)_mm512_reduce_or_epi64(_mm512_or_si512(seen[0], seen[1]));
+}
+
 roof_read_function *roof_read_loop(enum roof_isa isa) {
     return isa >= ROOF_AVX512 ? read_avx512 : isa == ROOF_AVX2 ? read_avx2 : read_scalar;
+}
+
+roof_read_function *roof_stream_loop(enum roof_isa isa) {
+    return isa >= ROOF_AVX512 ? stream_avx512 : isa == ROOF_AVX2 ? stream_avx2 : read_scalar;
 }
 
 // ---------------------------------------------------------------------------------------------------------------------

@@ -18,7 +18,8 @@ struct roof_peak_loop {
     double operations;            // in a round; a multiply-add is two
 };
 
-roof_read_function *roof_read_loop(enum roof_isa isa);
+roof_read_function *roof_read_loop(enum roof_isa isa);   // what is near
+roof_read_function *roof_stream_loop(enum roof_isa isa); // what is in memory
 struct roof_peak_loop roof_peak_loop(enum roof_isa isa, enum roof_peak peak);
 
 #endif

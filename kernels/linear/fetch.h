@@ -32,12 +32,13 @@ struct fetch {
     int lines;
 };
 
-static inline struct fetch_plan fetch_plan(const struct packed_matrix *weights) {
+// `streams` panels are read by turns: each is fetched so much less ahead.
+static inline struct fetch_plan fetch_plan(const struct packed_matrix *weights, int streams) {
     const ptrdiff_t tiles = weights->tiles, all = packed_panel_end(weights, 0) - weights->data;
     if (all <= FAR_AHEAD) // before anything is divided
         return (struct fetch_plan){.weights = weights, .tiny = true};
     const ptrdiff_t values = all - (ptrdiff_t)weights->values_at, masks = (ptrdiff_t)(weights->values_at - weights->masks_at);
-    const ptrdiff_t ahead = FAR_AHEAD * tiles / all; // tiles
+    const ptrdiff_t ahead = FAR_AHEAD / streams * tiles / all; // tiles
     const bool sparse = weights->format.store != STORE_DENSE;
     const int lines = (int)((values + 32 * tiles) / (64 * tiles));
     return (struct fetch_plan){.weights = weights,

@@ -36,6 +36,8 @@ const char *linear_first_format(const struct kernel *kernel) {
 // alone, has two.
 static const struct { int rows, units, m, columns; } shapes[] = {{1, 1, 9, 0},   {15, 3, 97, 0}, {16, 2, 64, 0},  {17, 7, 33, 0},
                                                                  {50, 5, 17, 0}, {18, 9, 40, 0}, {35, 2, 250, 0}, {17, 0, 97, 5632}};
+// What vectors read two panels of at a time, with one token and two: long panels of codes with groups, LARGE_BYTES in all; an odd number.
+enum { LARGE_ROWS = 1033, LARGE_BYTES = 2400000, LARGE_TOKENS = 2 };
 static const int tokens[] = {1, 2, 3, 4, 5, 7, 8, 9, 16, 17, 29, 33, 48, 64, 97, 250};
 
 // The first m tokens of a problem, with all activations that the kernel computes.
@@ -57,32 +59,52 @@ static int check_tokens(const struct kernel *kernel, const char *word, const str
     return 0;
 }
 
+// The first `m` tokens of one shape, all that `counts` names, or just m.
+static int check_shape(const struct kernel *kernel, const char *word, const struct weight_format *format, int rows, int columns, int m,
+                       bool counts, uint64_t problem_seed, uint64_t seed, size_t *comparisons, char *message, size_t message_size) {
+    struct linear_problem problem;
+    int status = linear_problem_create(format, rows, columns, m, true, problem_seed, &problem);
+    if (status == 0)
+        status = linear_problem_expect(&problem);
+    if (status == 0)
+        status = packed_prepare(problem.packed, kernel->provider);
+    if (status != 0) {
+        snprintf(message, message_size, "%s: cannot set up %s, %d × %d", kernel->name, word, rows, columns);
+        return status;
+    }
+    for (size_t t = 0; t < sizeof(tokens) / sizeof(tokens[0]) && tokens[t] <= m && status == 0; t++)
+        if (counts || tokens[t] == m)
+            status = check_tokens(kernel, word, &problem, tokens[t], 1 + (int)(t % 3), seed, comparisons, message, message_size);
+    linear_problem_free(&problem);
+    return status;
+}
+
+// The columns of the large shape; 0 where a kernel has no use for it.
+static int large_columns(const struct kernel *kernel, const struct weight_format *format) {
+    const bool masked = format->store == STORE_BITMASK && format->n == 0;
+    if (kernel->activation != ACTIVATION_Q8 || kernel->isa != ISA_AVX512VNNI || format->group == 0 || format->group == 64 ||
+        (format->store != STORE_DENSE && !masked))
+        return 0;
+    const double bits = masked ? 1 + format->bits / 2.0 : format->bits;
+    return (int)(LARGE_BYTES * 8.0 / bits / LARGE_ROWS) / 128 * 128;
+}
+
 static int check_format(const struct kernel *kernel, const char *word, const struct weight_format *format,
                         uint64_t seed, uint64_t offset, size_t *comparisons, char *message, size_t message_size) {
-    for (size_t s = 0; s < sizeof(shapes) / sizeof(shapes[0]); s++) {
+    const size_t count = sizeof(shapes) / sizeof(shapes[0]);
+    for (size_t s = 0; s < count; s++) {
         const int columns = shapes[s].columns + shapes[s].units * (format->group > 32 ? format->group : 32);
         if (shapes[s].columns > 0 && kernel->activation != ACTIVATION_BF16)
             continue;
-        struct linear_problem problem;
-        int status =
-            linear_problem_create(format, shapes[s].rows, columns, shapes[s].m, true, seed + offset + s, &problem);
-        if (status == 0)
-            status = linear_problem_expect(&problem);
-        if (status == 0)
-            status = packed_prepare(problem.packed, kernel->provider);
-        if (status != 0) {
-            snprintf(message, message_size, "%s: cannot set up %s, %d × %d", kernel->name, word, shapes[s].rows,
-                     columns);
-            return status;
-        }
-        for (size_t t = 0; t < sizeof(tokens) / sizeof(tokens[0]) && tokens[t] <= shapes[s].m && status == 0; t++)
-            if (shapes[s].columns == 0 || tokens[t] == shapes[s].m)
-                status = check_tokens(kernel, word, &problem, tokens[t], 1 + (int)(t % 3), seed, comparisons, message, message_size);
-        linear_problem_free(&problem);
+        const int status = check_shape(kernel, word, format, shapes[s].rows, columns, shapes[s].m, shapes[s].columns == 0,
+                                       seed + offset + s, seed, comparisons, message, message_size);
         if (status != 0)
             return status;
     }
-    return 0;
+    const int columns = large_columns(kernel, format);
+    return columns == 0 ? 0
+                        : check_shape(kernel, word, format, LARGE_ROWS, columns, LARGE_TOKENS, true, seed + offset + count, seed,
+                                      comparisons, message, message_size);
 }
 
 int linear_check_kernel(const struct kernel *kernel, uint64_t seed, size_t *comparisons, char *message,

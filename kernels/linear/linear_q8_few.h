@@ -65,50 +65,71 @@ static inline __attribute__((always_inline)) void few_tile(int width, struct sou
     tile_close(source, STORE, BITS, &tile);
 }
 
-// `width` tokens of one panel, which have a scale a group (`grouped`) or one in all; all but the block are constants, and so is
-// `tiles`, of a group, where it is 1: without that loop, whose beginning and end cost a group of one tile 20 instructions, registers last.
-static inline __attribute__((always_inline)) void few_groups(int width, bool asymmetric, bool grouped, int tiles,
-                                                             const struct linear_block *block) {
-    struct source source = source_open(block);
-    const int32_t *x = (const int32_t *)block->x;
-    const int groups = block->weights->groups;
-    const uint8_t *scales = block->panel.scales;
-    struct absent absent;
+// Whether there is code to read two panels by turns, which memory brings up to a tenth faster: hardware prefetches two streams at once.
+#define FEW_PAIRED(width)                                                                                              \
+    ((width) <= Q8_PAIRED && (STORE == STORE_DENSE || (STORE == STORE_BITMASK && (BITS == 8 || BITS == 4))))
+
+// Whether that pays: not for what is near, which takes 5 to 20% longer so, nor where putting the codes of a chunk in their places takes
+// longer than reading its bytes, nor for one group in all, since turns are groups.
+enum { FEW_PAIRED_BYTES = 2 << 20, FEW_PAIRED_CHUNK = 24, FEW_PAIRED_TILES = 8 };
+static inline bool few_pairing_pays(const struct packed_matrix *weights) {
+    const size_t chunks = (size_t)weights->panels * (size_t)weights->tiles * TILE_CHUNKS;
+    return weights->bytes >= FEW_PAIRED_BYTES && weights->tiles_per_group <= FEW_PAIRED_TILES &&
+           (STORE == STORE_DENSE || weights->bytes >= FEW_PAIRED_CHUNK * chunks);
+}
+
+// A panel on its way through `width` tokens, which have a scale a group (`grouped`) or one in all. All but the block and the group are
+// constants, and so is `tiles`, of a group, where it is 1: without that loop, whose beginning and end cost a group of one tile 20
+// instructions, registers last.
+struct few_way {
+    struct source source;
+    const uint8_t *scales;
     vfloat total[Q8_DIRECT][VECTORS];
+};
+
+FLATTEN void few_begin(int width, const struct linear_block *block, struct few_way *way, struct absent *absent) {
+    way->source = source_open(block);
+    way->scales = block->panel.scales;
 #pragma GCC unroll 8
     for (int i = 0; i < width; i++) {
 #pragma GCC unroll 2
         for (int v = 0; v < VECTORS; v++)
-            total[i][v] = vfloat_zero();
+            way->total[i][v] = vfloat_zero();
     }
-    source_group(&source, block, 0);
-    absent_begin(&source, STORE, BITS, &absent);
-    for (int group = 0; group < groups; group++) {
-        vint sums[Q8_DIRECT][VECTORS][DOT_PARTS_LIMIT];
-        if (asymmetric && group > 0) {
-            source_group(&source, block, group);
-            absent_begin(&source, STORE, BITS, &absent);
-        }
-        few_start(width, asymmetric, grouped, block, group, sums);
-        for (int t = 0; t < tiles; t++, x += TILE_CHUNKS * width)
-            few_tile(width, &source, &absent, x, sums);
-        prefetch_section(&source, scales);
+    source_group(&way->source, block, 0);
+    absent_begin(&way->source, STORE, BITS, absent);
+}
+
+// The next group times the tokens' codes at `x`.
+FLATTEN void few_group(int width, bool asymmetric, bool grouped, int tiles, const struct linear_block *block, int group, const int32_t *x,
+                       struct few_way *way, struct absent *absent) {
+    vint sums[Q8_DIRECT][VECTORS][DOT_PARTS_LIMIT];
+    if (asymmetric && group > 0) {
+        source_group(&way->source, block, group);
+        absent_begin(&way->source, STORE, BITS, absent);
+    }
+    few_start(width, asymmetric, grouped, block, group, sums);
+    for (int t = 0; t < tiles; t++, x += TILE_CHUNKS * width)
+        few_tile(width, &way->source, absent, x, sums);
+    prefetch_section(&way->source, way->scales);
 #pragma GCC unroll 2
-        for (int v = 0; v < VECTORS; v++) {
-            const vfloat scale = vfloat_halves(scales + sizeof(uint16_t) * LANES * v);
+    for (int v = 0; v < VECTORS; v++) {
+        const vfloat scale = vfloat_halves(way->scales + sizeof(uint16_t) * LANES * v);
 #pragma GCC unroll 8
-            for (int i = 0; i < width; i++) {
-                vint sum = sums[i][v][0];
-                for (int part = 1; part < FEW_PARTS(width); part++)
-                    sum = vint_add(sum, sums[i][v][part]);
-                const float *x_scale = block->scales + 2 * group * width + i;
-                const vfloat value = grouped ? vfloat_fma(vfloat_of(sum), vfloat_broadcast(x_scale), vfloat_broadcast(x_scale + width))
-                                             : vint_float(sum);
-                total[i][v] = vfloat_fma(value, scale, total[i][v]);
-            }
+        for (int i = 0; i < width; i++) {
+            vint sum = sums[i][v][0];
+            for (int part = 1; part < FEW_PARTS(width); part++)
+                sum = vint_add(sum, sums[i][v][part]);
+            const float *x_scale = block->scales + 2 * group * width + i;
+            const vfloat value = grouped ? vfloat_fma(vfloat_of(sum), vfloat_broadcast(x_scale), vfloat_broadcast(x_scale + width))
+                                         : vint_float(sum);
+            way->total[i][v] = vfloat_fma(value, scale, way->total[i][v]);
         }
-        scales += sizeof(uint16_t) * PACKED_PANEL_ROWS;
     }
+    way->scales += sizeof(uint16_t) * PACKED_PANEL_ROWS;
+}
+
+FLATTEN void few_end(int width, bool grouped, const struct linear_block *block, const struct few_way *way) {
 #pragma GCC unroll 8
     for (int i = 0; i < width; i++) {
         if (i >= block->tokens)
@@ -118,24 +139,79 @@ static inline __attribute__((always_inline)) void few_groups(int width, bool asy
 #pragma GCC unroll 2
         for (int v = 0; v < VECTORS; v++) {
             if (block->rows > LANES * v)
-                vfloat_store(block->y + (size_t)i * block->y_stride + LANES * v, vfloat_mul(scale, total[i][v]),
+                vfloat_store(block->y + (size_t)i * block->y_stride + LANES * v, vfloat_mul(scale, way->total[i][v]),
                              block->rows - LANES * v);
         }
     }
 }
 
-static inline __attribute__((always_inline)) void few_panel(int width, bool grouped, const struct linear_block *block) {
-    const bool asymmetric = block->panel.zeros != NULL;
-    const int tiles = block->weights->tiles_per_group;
-    if (tiles == 1 && asymmetric)
-        few_groups(width, true, grouped, 1, block);
-    else if (tiles == 1)
-        few_groups(width, false, grouped, 1, block);
-    else if (asymmetric)
-        few_groups(width, true, grouped, tiles, block);
-    else
-        few_groups(width, false, grouped, tiles, block);
+// One panel, or two by turns, a block each.
+FLATTEN void few_groups(int width, int panels, bool asymmetric, bool grouped, int tiles, const struct linear_block *blocks) {
+    const int32_t *x = (const int32_t *)blocks->x;
+    const int groups = blocks->weights->groups;
+    struct few_way way, other;
+    struct absent absent, other_absent; // by themselves, so that they stay in registers
+    few_begin(width, &blocks[0], &way, &absent);
+    if (panels > 1)
+        few_begin(width, &blocks[1], &other, &other_absent);
+    for (int group = 0; group < groups; group++, x += tiles * TILE_CHUNKS * width) {
+        few_group(width, asymmetric, grouped, tiles, &blocks[0], group, x, &way, &absent);
+        if (panels > 1)
+            few_group(width, asymmetric, grouped, tiles, &blocks[1], group, x, &other, &other_absent);
+    }
+    few_end(width, grouped, &blocks[0], &way);
+    if (panels > 1)
+        few_end(width, grouped, &blocks[1], &other);
 }
+
+FLATTEN void few_panels(int width, int panels, bool grouped, const struct linear_block *blocks) {
+    const bool asymmetric = blocks->panel.zeros != NULL;
+    const int tiles = blocks->weights->tiles_per_group;
+    if (tiles == 1 && asymmetric)
+        few_groups(width, panels, true, grouped, 1, blocks);
+    else if (tiles == 1)
+        few_groups(width, panels, false, grouped, 1, blocks);
+    else if (asymmetric)
+        few_groups(width, panels, true, grouped, tiles, blocks);
+    else
+        few_groups(width, panels, false, grouped, tiles, blocks);
+}
+
+// Panel `panel` for the tokens from `first` on; panel `next` is read after it, or none: −1.
+static inline void few_place(const struct linear_call *call, const struct fetch_plan *plan, int panel, int next, int first,
+                             struct linear_block *block) {
+    block->panel = packed_panel(call->weights, panel);
+    block->fetch = fetch_panel(plan, panel, next);
+    block->rows = linear_panel_rows(call, panel);
+    block->y = call->y + (size_t)first * call->y_stride + (size_t)panel * PACKED_PANEL_ROWS;
+}
+
+// A function for each width, so that each has the registers for itself: panels begin … end − 1 for the tokens from `first` on, and two by turns.
+#define FEW_FUNCTIONS(w)                                                                                               \
+    static __attribute__((noinline)) void few_##w(const struct linear_call *call, const struct fetch_plan *plan,       \
+                                                  struct linear_block *block, int first, int begin, int end) {         \
+        const int last = linear_panel_end(call);                                                                       \
+        const bool grouped = linear_grouped(call);                                                                     \
+        for (int panel = begin; panel < end; panel++) {                                                                \
+            few_place(call, plan, panel, panel + 1 < last ? panel + 1 : -1, first, block);                             \
+            if (grouped)                                                                                               \
+                few_panels(w, 1, true, block);                                                                         \
+            else                                                                                                       \
+                few_panels(w, 1, false, block);                                                                        \
+        }                                                                                                              \
+    }                                                                                                                  \
+    static __attribute__((noinline)) void few_paired_##w(const struct linear_call *call, const struct fetch_plan *plan, \
+                                                         struct linear_block pair[2], int begin, int end) {            \
+        for (int panel = begin; FEW_PAIRED(w) && panel < end; panel += 2) {                                            \
+            for (int p = 0; p < 2; p++)                                                                                \
+                few_place(call, plan, panel + p, panel + p + 2 < end ? panel + p + 2 : -1, 0, &pair[p]);               \
+            if (linear_grouped(call))                                                                                  \
+                few_panels(w, 2, true, pair);                                                                          \
+            else                                                                                                       \
+                few_panels(w, 2, false, pair);                                                                         \
+        }                                                                                                              \
+    }
+Q8_FEW_WIDTHS(FEW_FUNCTIONS)
 
 // The least compiled width that holds the tokens.
 static int few_width(int tokens) {
@@ -197,23 +273,29 @@ static int few_prepare(const struct linear_call *call, struct linear_block block
 // At most Q8_FEW_TOKENS tokens. A panel's weights come from memory for the first block and from a cache for the others.
 static void few_linear(const struct linear_call *call) {
     struct linear_block blocks[FEW_PARTS];
-    const int count = few_prepare(call, blocks);
-    const bool grouped = linear_grouped(call);
-    const struct fetch_plan plan = fetch_plan(call->weights);
-    for (int panel = linear_panel_begin(call), end = linear_panel_end(call); panel < end; panel++)
+    const int count = few_prepare(call, blocks), end = linear_panel_end(call);
+    const bool paired = FEW_PAIRED(blocks->width) && few_pairing_pays(call->weights);
+    const struct fetch_plan plan = fetch_plan(call->weights, paired ? 2 : 1);
+    int panel = linear_panel_begin(call);
+    if (paired) {
+        struct linear_block pair[2] = {blocks[0], blocks[0]};
+        const int pairs_end = end - (end - panel) % 2;
+#define FEW_PAIRED_CASE(w)                                                                                             \
+    case w:                                                                                                            \
+        few_paired_##w(call, &plan, pair, panel, pairs_end);                                                           \
+        break;
+        switch (pair->width) { Q8_FEW_WIDTHS(FEW_PAIRED_CASE) }
+        panel = pairs_end;
+    }
+    // Panel by panel where there are several blocks.
+    for (int to; panel < end; panel = to) {
+        to = count > 1 ? panel + 1 : end;
         for (int i = 0; i < count; i++) {
-            struct linear_block *block = &blocks[i];
-            block->panel = packed_panel(call->weights, panel);
-            block->fetch = fetch_panel(&plan, panel, panel + 1 < end ? panel + 1 : -1);
-            block->rows = linear_panel_rows(call, panel);
-            block->y = call->y + (size_t)(i * Q8_DIRECT) * call->y_stride + (size_t)panel * PACKED_PANEL_ROWS;
 #define FEW_CASE(w)                                                                                                    \
     case w:                                                                                                            \
-        if (grouped)                                                                                                   \
-            few_panel(w, true, block);                                                                                 \
-        else                                                                                                           \
-            few_panel(w, false, block);                                                                                \
+        few_##w(call, &plan, &blocks[i], i * Q8_DIRECT, panel, to);                                                    \
         break;
-            switch (block->width) { Q8_FEW_WIDTHS(FEW_CASE) }
+            switch (blocks[i].width) { Q8_FEW_WIDTHS(FEW_CASE) }
         }
+    }
 }

@@ -109,6 +109,13 @@ FLATTEN uint64_t chunk_mask(const uint8_t *masks, int chunk) {
     return mask;
 }
 
+// Read once for all its uses, where loads of 64 bytes that begin anywhere leave few turns for others. Elsewhere registers run out.
+FLATTEN uint64_t chunk_mask_once(const uint8_t *masks, int chunk) {
+    uint64_t mask;
+    __asm__("movq %1, %0" : "=r"(mask) : "m"(*(const uint8_t(*)[sizeof(mask)])(masks + sizeof(mask) * (size_t)chunk)));
+    return mask;
+}
+
 // What a plane of a tile takes: the longest of its fields.
 FLATTEN size_t longest_field(const size_t positions[8], int width) {
     size_t longest = positions[0];
@@ -147,9 +154,7 @@ FLATTEN void open_bitmask(struct source *source, int bits, struct tile *tile) {
 
 // To be called for the chunks in order.
 FLATTEN void read_bitmask(struct tile *tile, int bits, int chunk, const struct absent *absent, vint codes[VECTORS]) {
-    uint64_t mask = chunk_mask(tile->masks, chunk);
-    if (bits == 4)
-        __asm__("" : "+r"(mask)); // read once, since loads of 64 bytes that begin anywhere leave few turns for others; else registers run out
+    const uint64_t mask = bits == 4 ? chunk_mask_once(tile->masks, chunk) : chunk_mask(tile->masks, chunk);
 #pragma GCC unroll 2
     for (int v = 0; v < VECTORS; v++)
         codes[v] = vint_zero();

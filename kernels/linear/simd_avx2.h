@@ -11,6 +11,7 @@ enum { LANES = 8, VECTORS = 2 };
 // The widths of up to F32_DIRECT and Q8_DIRECT tokens: of 16 registers, 2 × width are sums.
 #define F32_FEW_WIDTHS(_) _(1) _(2) _(4) _(6)
 #define Q8_FEW_WIDTHS(_)  _(1) _(2) _(4)
+enum { Q8_PAIRED = 0 }; // see linear_q8_few.h
 enum { F32_DIRECT = 6, Q8_DIRECT = 4, ALL_BYTES_ALIKE = 0 };
 // What a symbol shared by the kernels of this instruction set ends in.
 #define F32_SUFFIX(name) name##_avx2

@@ -20,15 +20,16 @@ static void test_read_loops_see_all(void **state) {
     (void)state;
     enum { BYTES = 3 * 4096 };
     unsigned char *buffer = aligned_alloc(4096, 2 * BYTES);
-    for (int isa = 0; isa <= (int)roof_isa_detect(); isa++) {
-        roof_read_function *read = roof_read_loop((enum roof_isa)isa);
+    for (int loop = 0; loop < 2 * ((int)roof_isa_detect() + 1); loop++) {
+        const enum roof_isa isa = (enum roof_isa)(loop / 2);
+        roof_read_function *read = loop % 2 ? roof_stream_loop(isa) : roof_read_loop(isa);
         memset(buffer, 0, BYTES);
         memset(buffer + BYTES, 0xff, BYTES);
         assert_int_equal(read(buffer, BYTES), 0);
         for (size_t i = 0; i < BYTES; i++) {
             buffer[i] = 4;
             if (read(buffer, BYTES) != (uint64_t)4 << 8 * (i % 8))
-                fail_msg("%s: byte %zu is not read", roof_isa_name((enum roof_isa)isa), i);
+                fail_msg("%s, %s: byte %zu is not read", roof_isa_name(isa), loop % 2 ? "memory" : "near", i);
             buffer[i] = 0;
         }
     }

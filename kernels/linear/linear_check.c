@@ -36,8 +36,8 @@ const char *linear_first_format(const struct kernel *kernel) {
 // alone, has two.
 static const struct { int rows, units, m, columns; } shapes[] = {{1, 1, 9, 0},   {15, 3, 97, 0}, {16, 2, 64, 0},  {17, 7, 33, 0},
                                                                  {50, 5, 17, 0}, {18, 9, 40, 0}, {35, 2, 250, 0}, {17, 0, 97, 5632}};
-// What vectors read two panels of at a time, with one token and two: long panels of codes with groups, LARGE_BYTES in all; an odd number.
-enum { LARGE_ROWS = 1033, LARGE_BYTES = 2400000, LARGE_TOKENS = 2 };
+// What vectors read two panels of at a time, with up to four tokens: long panels of codes with groups, LARGE_BYTES in all; an odd number.
+enum { LARGE_ROWS = 1033, LARGE_BYTES = 2400000, LARGE_TOKENS = 4 };
 static const int tokens[] = {1, 2, 3, 4, 5, 7, 8, 9, 16, 17, 29, 33, 48, 64, 97, 250};
 
 // The first m tokens of a problem, with all activations that the kernel computes.

@@ -66,8 +66,10 @@ static inline __attribute__((always_inline)) void few_tile(int width, struct sou
 }
 
 // Whether there is code to read two panels by turns, which memory brings up to a tenth faster: hardware prefetches two streams at once.
+// With more tokens dots take longer than reading.
 #define FEW_PAIRED(width)                                                                                              \
-    ((width) <= Q8_PAIRED && (STORE == STORE_DENSE || (STORE == STORE_BITMASK && (BITS == 8 || BITS == 4))))
+    ((width) <= (STORE == STORE_DENSE && BITS > 2 ? Q8_PAIRED : Q8_PAIRED / 2) &&                                      \
+     (STORE == STORE_DENSE || (STORE == STORE_BITMASK && (BITS == 8 || BITS == 4))))
 
 // Whether that pays: not for what is near, which takes 5 to 20% longer so, nor where putting the codes of a chunk in their places takes
 // longer than reading its bytes, nor for one group in all, since turns are groups.

@@ -11,7 +11,7 @@ enum { LANES = 16, VECTORS = 1 };
 // The widths of up to F32_DIRECT and Q8_DIRECT tokens.
 #define F32_FEW_WIDTHS(_) _(1) _(2) _(4) _(8)
 #define Q8_FEW_WIDTHS(_)  F32_FEW_WIDTHS(_)
-enum { Q8_PAIRED = 2 }; // tokens up to which two panels are read by turns, see linear_q8_few.h
+enum { Q8_PAIRED = 4 }; // tokens up to which two panels are read by turns, see linear_q8_few.h
 enum { F32_DIRECT = 8, Q8_DIRECT = 8, ALL_BYTES_ALIKE = 1 };
 // What a symbol shared by the kernels of this instruction set ends in.
 #define F32_SUFFIX(name) name##_avx512

@@ -3,7 +3,7 @@
 // every 4 KB and does not know where the next panel's sections begin; without this, the first kilobytes of each of them are waited for.
 //
 // Long panels and dense ones: values FAR_AHEAD bytes before their use, masks and scales SECTION_AHEAD; behind a section's end that is the
-// start of the next panel's. Farther is slower, by a tenth for dense 4-bit weights: hardware helps within 4 KB only. Sparse panels of up
+// start of the next panel's. Farther is no faster, and for sparse 8-bit weights a tenth slower. Sparse panels of up
 // to SHORT_PANEL bytes: the next panel's same place, since what is 4 KB ahead then is often in another section. Tiny panels: FAR_AHEAD bytes, whatever
 // that is, since saying more would take as long as reading them.
 #ifndef LLMSWEEP_LINEAR_FETCH_H

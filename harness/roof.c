@@ -209,8 +209,8 @@ static void read_stream(const struct roof_bench *bench, struct lane *lane, const
 }
 
 // A virtual machine's host may have dropped its translations of this memory while other memory was set up: the next pass over it was
-// then seen to be slower by a third, whenever that came. Touched here, a place in each of its pages, huge or not, so that no sample is
-// that pass. (Every 64 KB, 3 ms for 2 GB: the host's pages are not known to be smaller than that.)
+// then seen to be slower by a third, whenever that came. Touched here, so that no sample is that pass; every 64 KB, which is enough for the
+// host's huge pages and takes 3 ms for 2 GB.
 static void touch_stream(const struct roof_bench *bench, struct lane *lane) {
     for (size_t i = 0; i < bench->stream_share; i += STREAM_TOUCH)
         lane->sink |= (uint64_t)((volatile char *)lane->stream)[i];
@@ -328,11 +328,12 @@ int roof_sample(struct roof_bench *bench, struct roof *roof, char *error, size_t
                           .int8 = absent,
                           .bf16 = absent};
     int code = 0;
-    for (int t = 0; t < request->threads && bench->stream_share; t++)
-        touch_stream(bench, &bench->lanes[t]);
-    if (bench->stream_share)
+    if (bench->stream_share) {
+        for (int t = 0; t < request->threads; t++)
+            touch_stream(bench, &bench->lanes[t]);
         code = measure(bench, &(struct figure){.work = read_stream, .amount = STREAM_CHUNK}, &roof->stream, error,
                        error_size);
+    }
     if (!code && bench->hot_share)
         code = measure(bench, &(struct figure){.work = read_hot, .amount = (double)bench->hot_share}, &roof->hot, error,
                        error_size);

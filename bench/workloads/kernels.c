@@ -292,9 +292,10 @@ int kernel_bench_visit(struct kernel_bench *bench, double *visit_ns, char *error
     }
     const size_t before = bench->sampler.count;
     // See touch_stream() in roof.c: the first pass over memory after other memory was set up may be slower.
-    if (bench->cold && bench->settled != bench->bencher->opened)
+    if (bench->cold && bench->settled != bench->bencher->opened) {
         run(bench, bench->copies);
-    bench->settled = bench->bencher->opened;
+        bench->settled = bench->bencher->opened;
+    }
     int status = sample_bandwidth(bench, &bench->bandwidths[bench->visits], error, error_size);
     if (status == 0)
         status = sample_arithmetic(bench, &bench->peaks[bench->visits], error, error_size);

@@ -188,30 +188,43 @@ static inline void few_place(const struct linear_call *call, const struct fetch_
     block->y = call->y + (size_t)first * call->y_stride + (size_t)panel * PACKED_PANEL_ROWS;
 }
 
-// A function for each width, so that each has the registers for itself: panels begin … end − 1 for the tokens from `first` on, and two by turns.
+// Panels begin … end − 1 for the tokens from `first` on.
+FLATTEN void few_run(int width, const struct linear_call *call, const struct fetch_plan *plan, struct linear_block *block, int first, int begin,
+                     int end) {
+    const int last = linear_panel_end(call);
+    const bool grouped = linear_grouped(call);
+    for (int panel = begin; panel < end; panel++) {
+        few_place(call, plan, panel, panel + 1 < last ? panel + 1 : -1, first, block);
+        if (grouped)
+            few_panels(width, 1, true, block);
+        else
+            few_panels(width, 1, false, block);
+    }
+}
+
+// An even number of panels, two by turns, for all tokens.
+FLATTEN void few_run_paired(int width, const struct linear_call *call, const struct fetch_plan *plan, struct linear_block pair[2], int begin,
+                            int end) {
+    for (int panel = begin; panel < end; panel += 2) {
+        for (int p = 0; p < 2; p++)
+            few_place(call, plan, panel + p, panel + p + 2 < end ? panel + p + 2 : -1, 0, &pair[p]);
+        if (linear_grouped(call))
+            few_panels(width, 2, true, pair);
+        else
+            few_panels(width, 2, false, pair);
+    }
+}
+
+// A function for each width, so that each has the registers for itself.
 #define FEW_FUNCTIONS(w)                                                                                               \
     static __attribute__((noinline)) void few_##w(const struct linear_call *call, const struct fetch_plan *plan,       \
                                                   struct linear_block *block, int first, int begin, int end) {         \
-        const int last = linear_panel_end(call);                                                                       \
-        const bool grouped = linear_grouped(call);                                                                     \
-        for (int panel = begin; panel < end; panel++) {                                                                \
-            few_place(call, plan, panel, panel + 1 < last ? panel + 1 : -1, first, block);                             \
-            if (grouped)                                                                                               \
-                few_panels(w, 1, true, block);                                                                         \
-            else                                                                                                       \
-                few_panels(w, 1, false, block);                                                                        \
-        }                                                                                                              \
+        few_run(w, call, plan, block, first, begin, end);                                                              \
     }                                                                                                                  \
     static __attribute__((noinline)) void few_paired_##w(const struct linear_call *call, const struct fetch_plan *plan, \
                                                          struct linear_block pair[2], int begin, int end) {            \
-        for (int panel = begin; FEW_PAIRED(w) && panel < end; panel += 2) {                                            \
-            for (int p = 0; p < 2; p++)                                                                                \
-                few_place(call, plan, panel + p, panel + p + 2 < end ? panel + p + 2 : -1, 0, &pair[p]);               \
-            if (linear_grouped(call))                                                                                  \
-                few_panels(w, 2, true, pair);                                                                          \
-            else                                                                                                       \
-                few_panels(w, 2, false, pair);                                                                         \
-        }                                                                                                              \
+        if (FEW_PAIRED(w))                                                                                             \
+            few_run_paired(w, call, plan, pair, begin, end);                                                           \
     }
 Q8_FEW_WIDTHS(FEW_FUNCTIONS)
 

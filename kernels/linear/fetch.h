@@ -2,9 +2,9 @@
 // What is brought to second-level cache while a panel is read by few tokens. Hardware follows the panel's sections too, but stops
 // every 4 KB and does not know where the next panel's sections begin; without this, the first kilobytes of each of them are waited for.
 //
-// Long panels and dense ones: values FAR_AHEAD bytes before their use, masks and scales SECTION_AHEAD; behind a section's end that is the
+// Long panels and dense ones: values linear_fetch_ahead() bytes before their use, masks and scales SECTION_AHEAD; behind a section's end that is the
 // start of the next panel's. Farther is no faster, and for sparse 8-bit weights a tenth slower. Sparse panels of up
-// to SHORT_PANEL bytes: the next panel's same place, since what is 4 KB ahead then is often in another section. Tiny panels: FAR_AHEAD bytes, whatever
+// to SHORT_PANEL bytes: the next panel's same place, since what is 4 KB ahead then is often in another section. Tiny panels: FAR_AHEAD, whatever
 // that is, since saying more would take as long as reading them.
 #ifndef LLMSWEEP_LINEAR_FETCH_H
 #define LLMSWEEP_LINEAR_FETCH_H
@@ -12,6 +12,9 @@
 #include "kernels/pack/packed.h"
 
 enum { FAR_AHEAD = 4096, SECTION_AHEAD = 1024, SHORT_PANEL = 32 << 10 };
+
+// How far ahead values of such a format are fetched: FAR_AHEAD, or what this CPU was found to be faster with.
+ptrdiff_t linear_fetch_ahead(const struct weight_format *format);
 
 // The same for all panels of a matrix, which are taken to be as long as the first.
 struct fetch_plan {
@@ -38,7 +41,7 @@ static inline struct fetch_plan fetch_plan(const struct packed_matrix *weights, 
     if (all <= FAR_AHEAD) // before anything is divided
         return (struct fetch_plan){.weights = weights, .tiny = true};
     const ptrdiff_t values = all - (ptrdiff_t)weights->values_at, masks = (ptrdiff_t)(weights->values_at - weights->masks_at);
-    const ptrdiff_t ahead = FAR_AHEAD / streams * tiles / all; // tiles
+    const ptrdiff_t far = linear_fetch_ahead(&weights->format), ahead = (far < all ? far : all) / streams * tiles / all; // tiles
     const bool sparse = weights->format.store != STORE_DENSE;
     const int lines = (int)((values + 32 * tiles) / (64 * tiles));
     return (struct fetch_plan){.weights = weights,

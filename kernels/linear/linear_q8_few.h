@@ -3,8 +3,14 @@
 // tokens, so that each packed byte is read once and nothing else moves. Bound by reading weights where those are in memory; in cache by
 // the vector ports: a dot a token and chunk, and what unpacking takes. For the macros see linear_q8_simd.h.
 
+// Whether chunks are multiplied as they lie in their bytes, every other one 2^chunk_shift() times too large; its sums are then by themselves
+// until a group ends. Not for one token of 3 or 5 bits, which took 7 and 12% longer.
+#define FEW_IN_PLACE(width) (HAS_FIELDS_IN_PLACE && BITS < 8 && STORE != STORE_BLOCK && ((width) > 1 || BITS % 2 == 0))
+#define FEW_SHIFT(width)    (FEW_IN_PLACE(width) ? chunk_shift(BITS, 1) : 0)
+
 // Independent sums of a token: where chunks have to be put together first, two keep up with that.
-#define FEW_PARTS(width) (STORE == STORE_BITMASK && DOT_PARTS(width) > 2 ? 2 : DOT_PARTS(width))
+#define FEW_PARTS_WANTED(width) (STORE == STORE_BITMASK && DOT_PARTS(width) > 2 ? 2 : DOT_PARTS(width))
+#define FEW_PARTS(width)        (FEW_SHIFT(width) > 0 && FEW_PARTS_WANTED(width) < 2 ? 2 : FEW_PARTS_WANTED(width))
 
 // Whether a dot product reads the token's four activations itself: an instruction less. Not where there is little else to wait for:
 // one token of dense 2-bit codes took 4% longer.
@@ -42,6 +48,16 @@ static inline __attribute__((always_inline)) void few_start(int width, bool asym
     }
 }
 
+// A token's sum of a group.
+static inline __attribute__((always_inline)) vint few_sum(int width, const vint parts[DOT_PARTS_LIMIT]) {
+    vint sums[2] = {parts[0], vint_zero()};
+    for (int part = 1; part < FEW_PARTS(width); part++)
+        sums[part % 2] = part == 1 ? parts[1] : vint_add(sums[part % 2], parts[part]);
+    if (FEW_SHIFT(width) > 0)
+        sums[1] = vint_words_down(sums[1], FEW_SHIFT(width)); // exactly
+    return FEW_PARTS(width) > 1 ? vint_add(sums[0], sums[1]) : sums[0];
+}
+
 // The next tile times `width` tokens.
 static inline __attribute__((always_inline)) void few_tile(int width, struct source *source, const struct absent *absent,
                                                            const int32_t *x,
@@ -51,7 +67,7 @@ static inline __attribute__((always_inline)) void few_tile(int width, struct sou
 #pragma GCC unroll 8
     for (int chunk = 0; chunk < TILE_CHUNKS; chunk++) {
         vint codes[VECTORS];
-        tile_chunk(&tile, STORE, BITS, chunk, absent, codes);
+        tile_chunk(&tile, STORE, BITS, chunk, FEW_IN_PLACE(width), absent, codes);
 #pragma GCC unroll 8
         for (int i = 0; i < width; i++) {
             const int32_t *token = x + chunk * width + i;
@@ -119,9 +135,7 @@ FLATTEN void few_group(int width, bool asymmetric, bool grouped, int tiles, cons
         const vfloat scale = vfloat_halves(way->scales + sizeof(uint16_t) * LANES * v);
 #pragma GCC unroll 8
         for (int i = 0; i < width; i++) {
-            vint sum = sums[i][v][0];
-            for (int part = 1; part < FEW_PARTS(width); part++)
-                sum = vint_add(sum, sums[i][v][part]);
+            const vint sum = few_sum(width, sums[i][v]);
             const float *x_scale = block->scales + 2 * group * width + i;
             const vfloat value = grouped ? vfloat_fma(vfloat_of(sum), vfloat_broadcast(x_scale), vfloat_broadcast(x_scale + width))
                                          : vint_float(sum);

@@ -25,14 +25,17 @@ struct tile {
 // What stands for absent codes of the group at hand.
 struct absent {
     vint codes[VECTORS];          // the zero code in each byte
+    vint moved[VECTORS];          // the same, as far up as planes_in_place() leaves every other chunk's
     uint8_t packed[CHUNK_CODES];  // a chunk of zero codes as a block store packs it
 };
 
 // For a section that has come to `at`.
-FLATTEN void prefetch_far(const uint8_t *at, ptrdiff_t far) {
+FLATTEN void prefetch_both(const uint8_t *at, ptrdiff_t far, ptrdiff_t near) {
     __builtin_prefetch(at + far, 0, 2);
-    __builtin_prefetch(at + NEAR_AHEAD, 0, 3);
+    __builtin_prefetch(at + near, 0, 3);
 }
+
+FLATTEN void prefetch_far(const uint8_t *at, ptrdiff_t far) { prefetch_both(at, far, NEAR_AHEAD); }
 
 FLATTEN void prefetch(const uint8_t *at) { prefetch_far(at, FAR_AHEAD); }
 
@@ -70,6 +73,21 @@ FLATTEN vint join_field(vint codes, vint bytes, int width, int from, int to) {
     return to == 0 ? field : vint_or(codes, field);
 }
 
+// How far up planes_in_place() leaves a chunk's codes in their bytes: every other chunk's by as much as spares a shift.
+FLATTEN int chunk_shift(int bits, int chunk) { return bits == 8 || bits == 5 || chunk % 2 == 0 ? 0 : bits == 4 ? 4 : 2; }
+
+#if HAS_FIELDS_IN_PLACE
+// The codes of a chunk out of its planes, times 2^chunk_shift(): by masks and, where a field is not in its place, shifts, since what
+// moves and masks in one instruction (GFNI) takes turns with dot products on Zen 4.
+FLATTEN vint planes_in_place(const vint bytes[MAX_PLANES], int bits, int chunk) {
+    const int to = chunk_shift(bits, chunk), first = plane_width(bits, 0), second = plane_width(bits, 1);
+    const vint low = vint_and_bytes(vint_down(bytes[0], chunk * first % 8 - to), ((1 << first) - 1) << to);
+    if (second == 0)
+        return low;
+    return vint_or_and_bytes(low, vint_down(bytes[1], chunk * second % 8 - to - first), ((1 << second) - 1) << (to + first));
+}
+#endif
+
 // ---------------------------------------------------------------------------------------------------------------------
 // Dense: planes.
 
@@ -97,6 +115,17 @@ FLATTEN void read_planes(const struct tile *tile, int bits, int chunk, vint code
         }
     }
 }
+
+#if HAS_FIELDS_IN_PLACE
+// The same, times 2^chunk_shift().
+FLATTEN vint read_planes_in_place(const struct tile *tile, int bits, int chunk) {
+    vint bytes[MAX_PLANES];
+#pragma GCC unroll 2
+    for (int p = 0; p < MAX_PLANES; p++)
+        bytes[p] = vint_load(tile->at[p][0] + CHUNK_CODES * (chunk * plane_width(bits, p) / 8)); // without a second one, unused
+    return planes_in_place(bytes, bits, chunk);
+}
+#endif
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Bitmask: of a plane of `width` bits, chunk c has field c % (8/width) of each byte; within a field the present codes
@@ -132,7 +161,7 @@ FLATTEN void open_bitmask(struct source *source, int bits, struct tile *tile) {
     for (int line = 0; line < bits; line++) {
         if (line >= source->fetch.lines)
             break;
-        prefetch_far(source->values + 64 * line, far);
+        prefetch_both(source->values + 64 * line, far, 2 * NEAR_AHEAD);
     }
     prefetch_section(source, source->masks);
     tile->masks = source->masks;
@@ -174,6 +203,25 @@ FLATTEN void read_bitmask(struct tile *tile, int bits, int chunk, const struct a
     place_present(codes, mask, absent->codes);
 }
 
+#if HAS_FIELDS_IN_PLACE
+// The same, times 2^chunk_shift().
+FLATTEN vint read_bitmask_in_place(struct tile *tile, int bits, int chunk, const struct absent *absent) {
+    const uint64_t mask = bits == 4 ? chunk_mask_once(tile->masks, chunk) : chunk_mask(tile->masks, chunk);
+    vint bytes[MAX_PLANES], codes[VECTORS];
+#pragma GCC unroll 2
+    for (int p = 0; p < MAX_PLANES; p++) {
+        if (plane_width(bits, p) == 0)
+            break;
+        const int field = chunk % (8 / plane_width(bits, p));
+        load_present(tile->plane[p] + tile->positions[p][field], mask, &bytes[p]);
+        tile->positions[p][field] += (size_t)__builtin_popcountll(mask);
+    }
+    codes[0] = planes_in_place(bytes, bits, chunk);
+    place_present(codes, mask, chunk_shift(bits, chunk) > 0 ? absent->moved : absent->codes);
+    return codes[0];
+}
+#endif
+
 FLATTEN void close_bitmask(struct source *source, int bits, const struct tile *tile) {
     const int last = plane_width(bits, 1) > 0;
     source->values = tile->plane[last] + longest_field(tile->positions[last], plane_width(bits, last));
@@ -206,6 +254,9 @@ FLATTEN void absent_begin(const struct source *source, enum sparse_store store, 
     if (store == STORE_DENSE)
         return;
     zero_codes(source->zeros, absent->codes);
+#if HAS_FIELDS_IN_PLACE
+    absent->moved[0] = vint_down(absent->codes[0], -chunk_shift(bits, 1)); // no code is so large as to reach the next byte
+#endif
     if (store != STORE_BLOCK)
         return;
     const int bytes = CHUNK_COLUMNS * bits / 8; // of a row
@@ -229,14 +280,18 @@ FLATTEN void tile_open(struct source *source, enum sparse_store store, int bits,
 #endif
 }
 
-// To be called for the chunks in order.
-FLATTEN void tile_chunk(struct tile *tile, enum sparse_store store, int bits, int chunk, const struct absent *absent,
+// To be called for the chunks in order. in_place: planes, dense or bitmask, times 2^chunk_shift().
+FLATTEN void tile_chunk(struct tile *tile, enum sparse_store store, int bits, int chunk, bool in_place, const struct absent *absent,
                         vint codes[VECTORS]) {
-    (void)absent;
-    if (store == STORE_DENSE)
-        read_planes(tile, bits, chunk, codes);
-    else if (store == STORE_BLOCK)
+    (void)absent, (void)in_place;
+    if (store == STORE_BLOCK)
         packed_codes(tile->at[0][chunk], bits, codes);
+#if HAS_FIELDS_IN_PLACE
+    else if (in_place)
+        codes[0] = store == STORE_DENSE ? read_planes_in_place(tile, bits, chunk) : read_bitmask_in_place(tile, bits, chunk, absent);
+#endif
+    else if (store == STORE_DENSE)
+        read_planes(tile, bits, chunk, codes);
 #if HAS_SPREAD
     else
         read_bitmask(tile, bits, chunk, absent, codes);
@@ -250,7 +305,7 @@ FLATTEN const uint8_t *tile_codes(struct tile *tile, enum sparse_store store, in
 #pragma GCC unroll 8
     for (int chunk = 0; chunk < TILE_CHUNKS; chunk++) {
         vint codes[VECTORS];
-        tile_chunk(tile, store, bits, chunk, absent, codes);
+        tile_chunk(tile, store, bits, chunk, false, absent, codes);
 #pragma GCC unroll 2
         for (int v = 0; v < VECTORS; v++)
             vint_store(buffer + CHUNK_CODES * chunk + CHUNK_COLUMNS * LANES * v, codes[v]);

@@ -111,6 +111,7 @@ static inline void zero_codes(const uint8_t *zeros, vint codes[VECTORS]) {
     }
 }
 
+#define HAS_FIELDS_IN_PLACE 0
 #define HAS_SPREAD 1
 // Loads the codes that the mask names and deposits them at their places, eight at a time.
 static inline void load_present(const uint8_t *at, uint64_t mask, vint bytes[VECTORS]) {
@@ -255,6 +256,7 @@ static inline void codes_move(uint8_t out[TILE_CODES], const uint8_t codes[TILE_
 #define DOT_PARTS(width) 1
 static inline vint vint_add(vint a, vint b) { return _mm256_add_epi32(a, b); }
 static inline vint vint_mul(vint a, vint b) { return _mm256_mullo_epi32(a, b); }
+static inline vint vint_words_down(vint a, int bits) { return _mm256_srai_epi32(a, bits); }
 static inline vfloat vint_float(vint a) { return _mm256_cvtepi32_ps(a); }
 static inline vint vint_sum_pairs(vint pairs) { return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)); }
 

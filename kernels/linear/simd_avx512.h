@@ -82,6 +82,8 @@ static inline void vint_transpose(vint m[LANES]) {
 // The field of `width` bits at bit `from` of each byte, at bit `to` of an otherwise empty one.
 static inline __attribute__((always_inline)) vint vint_field(vint v, int width, int from, int to) {
 #ifdef __GFNI__
+    if (from == to)
+        return _mm512_and_si512(v, _mm512_set1_epi8((char)(((1 << width) - 1) << to)));
     // A product with a matrix over GF(2): its byte 7 − i says which bits of the argument make bit i of the result.
     uint64_t matrix = 0;
 #pragma GCC unroll 8
@@ -94,6 +96,20 @@ static inline __attribute__((always_inline)) vint vint_field(vint v, int width, 
     return _mm512_and_si512(moved, _mm512_set1_epi8((char)(((1 << width) - 1) << to)));
 #endif
 }
+
+// Whether few tokens are multiplied with codes that stay where they lie in a byte, see planes_in_place().
+#ifdef __AVX512VNNI__
+#define HAS_FIELDS_IN_PLACE 1
+#else
+#define HAS_FIELDS_IN_PLACE 0
+#endif
+// Bits moved down by so many, or up where it is negative, in words of 16.
+static inline __attribute__((always_inline)) vint vint_down(vint v, int bits) {
+    return bits > 0 ? _mm512_srli_epi16(v, (unsigned)bits) : bits < 0 ? _mm512_slli_epi16(v, (unsigned)-bits) : v;
+}
+static inline vint vint_and_bytes(vint v, int byte) { return _mm512_and_si512(v, _mm512_set1_epi8((char)byte)); }
+// a | (b & byte)
+static inline vint vint_or_and_bytes(vint a, vint b, int byte) { return _mm512_ternarylogic_epi32(a, b, _mm512_set1_epi8((char)byte), 0xf8); }
 
 // 64 densely packed codes of 8, 4 or 2 bits; may read 64 bytes.
 static inline __attribute__((always_inline)) void packed_codes(const uint8_t *at, int bits, vint codes[VECTORS]) {
@@ -306,6 +322,7 @@ enum { Q8_STRIP_PANELS = 2, Q8_MOVES_CODES = 1, Q8_SPARE = 2, Q8_DENSE_FEW = 40 
 enum { DOT_PARTS_LIMIT = 4 };
 static inline vint vint_add(vint a, vint b) { return _mm512_add_epi32(a, b); }
 static inline vint vint_mul(vint a, vint b) { return _mm512_mullo_epi32(a, b); }
+static inline vint vint_words_down(vint a, int bits) { return _mm512_srai_epi32(a, (unsigned)bits); }
 static inline vfloat vint_float(vint a) { return _mm512_cvtepi32_ps(a); }
 // A tile's codes, moved so that each row's zero code is `zero`; in place or not.
 static inline void codes_move(uint8_t out[TILE_CODES], const uint8_t codes[TILE_CODES], const uint8_t *zeros, int zero) {

@@ -13,8 +13,8 @@
 
 enum { FAR_AHEAD = 4096, SECTION_AHEAD = 1024, SHORT_PANEL = 32 << 10 };
 
-// How far ahead values of such a format are fetched: FAR_AHEAD, or what this CPU was found to be faster with.
-ptrdiff_t linear_fetch_ahead(const struct weight_format *format);
+// How far ahead values of such a format are fetched: FAR_AHEAD, or what this CPU was found to be faster with; 0: not at all.
+ptrdiff_t linear_fetch_ahead(const struct weight_format *format, int tokens);
 
 // The same for all panels of a matrix, which are taken to be as long as the first.
 struct fetch_plan {
@@ -35,13 +35,13 @@ struct fetch {
     int lines;
 };
 
-// `streams` panels are read by turns: each is fetched so much less ahead.
-static inline struct fetch_plan fetch_plan(const struct packed_matrix *weights, int streams) {
+// For `tokens` at once. `streams` panels are read by turns: each is fetched so much less ahead.
+static inline struct fetch_plan fetch_plan(const struct packed_matrix *weights, int tokens, int streams) {
     const ptrdiff_t tiles = weights->tiles, all = packed_panel_end(weights, 0) - weights->data;
     if (all <= FAR_AHEAD) // before anything is divided
         return (struct fetch_plan){.weights = weights, .tiny = true};
     const ptrdiff_t values = all - (ptrdiff_t)weights->values_at, masks = (ptrdiff_t)(weights->values_at - weights->masks_at);
-    const ptrdiff_t far = linear_fetch_ahead(&weights->format), ahead = (far < all ? far : all) / streams * tiles / all; // tiles
+    const ptrdiff_t far = linear_fetch_ahead(&weights->format, tokens), ahead = (far < all ? far : all) / streams * tiles / all; // tiles
     const bool sparse = weights->format.store != STORE_DENSE;
     const int lines = (int)((values + 32 * tiles) / (64 * tiles));
     return (struct fetch_plan){.weights = weights,
@@ -65,7 +65,7 @@ static inline struct fetch fetch_panel(const struct fetch_plan *plan, int index,
     struct fetch fetch = {.values = plan->values, .sections = SECTION_AHEAD, .lines = plan->lines};
     if (plan->panel_ahead)
         fetch.values = fetch.sections = next < 0 ? 0 : (ptrdiff_t)(weights->offsets[next] - weights->offsets[index]);
-    if (plan->panel_ahead || next < 0)
+    if (plan->panel_ahead || next < 0 || plan->values == 0)
         return fetch;
     const struct panel then = packed_panel(weights, next);
     fetch.next_scales = then.scales != NULL ? then.scales : then.values;

@@ -304,7 +304,7 @@ static void few_linear(const struct linear_call *call) {
     struct linear_block blocks[FEW_PARTS];
     const int count = few_prepare(call, blocks), end = linear_panel_end(call);
     const bool paired = FEW_PAIRED(blocks->width) && few_pairing_pays(call->weights);
-    const struct fetch_plan plan = fetch_plan(call->weights, paired ? 2 : 1);
+    const struct fetch_plan plan = fetch_plan(call->weights, call->m, paired ? 2 : 1);
     int panel = linear_panel_begin(call);
     if (paired) {
         struct linear_block pair[2] = {blocks[0], blocks[0]};

@@ -294,11 +294,14 @@ static inline const float *next_bf16_blocks(struct source *source, float *buffer
 // Two columns of the dense store, or of a present chunk of the block store, in registers.
 FLATTEN void read_columns(struct source *source, bool bf16, vfloat columns[2][VECTORS]) {
     vfloat pair[2];
-    prefetch_far(source->values, source->fetch.values);
+    if (source->fetch.values != 0) {
+        prefetch_far(source->values, source->fetch.values);
+        if (!bf16)
+            prefetch_far(source->values + 64, source->fetch.values);
+    }
     if (bf16) {
         widen_pairs(_mm512_loadu_si512(source->values), pair);
     } else {
-        prefetch_far(source->values + 64, source->fetch.values);
         pair[0] = _mm512_loadu_ps(source->values);
         pair[1] = _mm512_loadu_ps(source->values + 64);
     }

@@ -2,7 +2,7 @@
 // What is brought to second-level cache while a panel is read by few tokens. Hardware follows the panel's sections too, but stops
 // every 4 KB and does not know where the next panel's sections begin; without this, the first kilobytes of each of them are waited for.
 //
-// Long panels and dense ones: values linear_fetch_ahead() bytes before their use, masks and scales SECTION_AHEAD; behind a section's end that is the
+// Long panels and dense ones: values linear_fetch_distance() bytes before their use, masks and scales SECTION_AHEAD; behind a section's end that is the
 // start of the next panel's. Farther is no faster, and for sparse 8-bit weights a tenth slower. Sparse panels of up
 // to SHORT_PANEL bytes: the next panel's same place, since what is 4 KB ahead then is often in another section. Tiny panels: FAR_AHEAD, whatever
 // that is, since saying more would take as long as reading them.
@@ -11,15 +11,20 @@
 
 #include "kernels/pack/packed.h"
 
-enum { FAR_AHEAD = 4096, SECTION_AHEAD = 1024, SHORT_PANEL = 32 << 10 };
+enum { FAR_AHEAD = 4096, NEAR_AHEAD = 512, SECTION_AHEAD = 1024, SHORT_PANEL = 32 << 10 };
 
-// How far ahead values of such a format are fetched: FAR_AHEAD, or what this CPU was found to be faster with; 0: not at all.
-ptrdiff_t linear_fetch_ahead(const struct weight_format *format, int tokens);
+// How many bytes ahead values of such a format are fetched to second-level cache, and to the first: FAR_AHEAD and NEAR_AHEAD, or what this CPU was
+// found to be faster with. 0: not at all.
+struct fetch_distance {
+    ptrdiff_t far, near;
+};
+struct fetch_distance linear_fetch_distance(const struct weight_format *format, int tokens);
 
 // The same for all panels of a matrix, which are taken to be as long as the first.
 struct fetch_plan {
     const struct packed_matrix *weights;
     ptrdiff_t values; // bytes of values ahead
+    bool near;        // and to first-level cache, too
     ptrdiff_t before; // bytes of masks (of a dense store: of values) of a panel, after which these are in the next one
     int lines;        // of values a tile
     bool panel_ahead; // a whole panel ahead instead
@@ -33,6 +38,7 @@ struct fetch {
     ptrdiff_t jump;
     const uint8_t *next_scales, *next_masks;
     int lines;
+    bool near;
 };
 
 // For `tokens` at once. `streams` panels are read by turns: each is fetched so much less ahead.
@@ -41,11 +47,13 @@ static inline struct fetch_plan fetch_plan(const struct packed_matrix *weights, 
     if (all <= FAR_AHEAD) // before anything is divided
         return (struct fetch_plan){.weights = weights, .tiny = true};
     const ptrdiff_t values = all - (ptrdiff_t)weights->values_at, masks = (ptrdiff_t)(weights->values_at - weights->masks_at);
-    const ptrdiff_t far = linear_fetch_ahead(&weights->format, tokens), ahead = (far < all ? far : all) / streams * tiles / all; // tiles
+    const struct fetch_distance distance = linear_fetch_distance(&weights->format, tokens);
+    const ptrdiff_t ahead = (distance.far < all ? distance.far : all) / streams * tiles / all; // tiles
     const bool sparse = weights->format.store != STORE_DENSE;
     const int lines = (int)((values + 32 * tiles) / (64 * tiles));
     return (struct fetch_plan){.weights = weights,
                                .values = values * ahead / tiles,
+                               .near = distance.near > 0,
                                .before = (tiles - ahead) * ((sparse ? masks : values) / tiles),
                                .lines = lines > 0 ? lines : 1,
                                .panel_ahead = sparse && all <= SHORT_PANEL};
@@ -53,7 +61,7 @@ static inline struct fetch_plan fetch_plan(const struct packed_matrix *weights, 
 
 // For a panel of which it is not known what is read after it.
 static inline struct fetch fetch_within(const struct packed_matrix *weights) {
-    return (struct fetch){.values = FAR_AHEAD, .sections = SECTION_AHEAD, .lines = (weights->format.bits + 1) / 2}; // as half of the codes take
+    return (struct fetch){.values = FAR_AHEAD, .sections = SECTION_AHEAD, .lines = (weights->format.bits + 1) / 2, .near = true}; // as half of the codes take
 }
 
 // For panel `index`, after which panel `next` is read; −1 if none is.
@@ -62,7 +70,7 @@ static inline struct fetch fetch_panel(const struct fetch_plan *plan, int index,
     if (plan->tiny)
         return fetch_within(weights);
     const struct panel panel = packed_panel(weights, index);
-    struct fetch fetch = {.values = plan->values, .sections = SECTION_AHEAD, .lines = plan->lines};
+    struct fetch fetch = {.values = plan->values, .sections = SECTION_AHEAD, .lines = plan->lines, .near = plan->near};
     if (plan->panel_ahead)
         fetch.values = fetch.sections = next < 0 ? 0 : (ptrdiff_t)(weights->offsets[next] - weights->offsets[index]);
     if (plan->panel_ahead || next < 0 || plan->values == 0)

@@ -42,18 +42,22 @@ size_t linear_scratch_bytes(int n, int k, int m) {
     return most > tiles ? most : tiles;
 }
 
-// Zen 4, cold, one thread, over 4 KB: 2 bits 1.35, 4 bits 1.1 to 1.15, 6 bits 1.01 to 1.05, sparse ones 1.0 to 1.2, dense 8 bits 0.95; 6 KB half of
-// that, 16 KB no more. Dense floats are read 1.12 (f32) to 1.32 times (bf16) as fast if only hardware
-// prefetches, but bf16 with 8 tokens takes 1.4 times as long. An Intel CPU was 1 to 10% slower at 8 KB.
-ptrdiff_t linear_fetch_ahead(const struct weight_format *format, int tokens) {
-    enum { ZEN_AHEAD = 8192 };
+// Zen 4, from memory, one thread, over 4 KB ahead: 8 KB with 2 bits 1.35, 4 bits 1.1 to 1.15, 6 bits 1.01 to 1.05, sparse ones 1.0 to 1.2, 8 bits 0.95 with
+// one token, 1.07 with 4 and 1.2 with 8; 6 KB half of that, 16 KB no more. 8 bits with one token 1.05 to 1.1 if first-level cache is left to hardware. Dense
+// floats 1.12 (f32) to 1.3 (bf16) if all is, but bf16 takes 1.4 times as long then with 8 tokens. An Intel CPU was 1 to 10% slower at 8 KB.
+struct fetch_distance linear_fetch_distance(const struct weight_format *format, int tokens) {
+    enum { ZEN_FAR = 8192 };
 #if defined(__x86_64__)
-    const bool dense = format->store == STORE_DENSE;
-    if (__builtin_cpu_is("amd") && dense && (format->type == WEIGHT_F32 || (format->type == WEIGHT_BF16 && tokens <= 2)))
-        return 0;
-    if (__builtin_cpu_is("amd") && !(dense && format->bits >= 8))
-        return ZEN_AHEAD;
+    if (__builtin_cpu_is("amd")) {
+        const bool dense = format->store == STORE_DENSE;
+        if (dense && (format->type == WEIGHT_F32 || (format->type == WEIGHT_BF16 && tokens <= 2)))
+            return (struct fetch_distance){0, 0};
+        if (dense && format->type == WEIGHT_QUANTIZED && format->bits == 8 && tokens <= 2)
+            return (struct fetch_distance){FAR_AHEAD, tokens == 1 ? 0 : NEAR_AHEAD};
+        if (format->type == WEIGHT_QUANTIZED || !dense)
+            return (struct fetch_distance){ZEN_FAR, NEAR_AHEAD};
+    }
 #endif
     (void)format, (void)tokens;
-    return FAR_AHEAD;
+    return (struct fetch_distance){FAR_AHEAD, NEAR_AHEAD};
 }

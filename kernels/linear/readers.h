@@ -10,8 +10,7 @@
 
 #include "kernels/linear/simd.h"
 
-// Bytes ahead of use at which lines are brought to first-level cache; for second-level cache see fetch.h.
-enum { NEAR_AHEAD = 512, MAX_PLANES = 2 };
+enum { MAX_PLANES = 2 };
 #define FLATTEN static inline __attribute__((always_inline))
 
 // A tile about to be read.
@@ -270,7 +269,12 @@ FLATTEN void tile_open(struct source *source, enum sparse_store store, int bits,
         const ptrdiff_t far = values_ahead(source, STORE_DENSE);
 #pragma GCC unroll 8
         for (int line = 0; line < bits; line++)
-            prefetch_far(source->values + 64 * line, far);
+            __builtin_prefetch(source->values + 64 * line + far, 0, 2);
+        if (source->fetch.near) {
+#pragma GCC unroll 8
+            for (int line = 0; line < bits; line++)
+                __builtin_prefetch(source->values + 64 * line + NEAR_AHEAD, 0, 3);
+        }
         open_planes(source, bits, tile);
     } else if (store == STORE_BLOCK)
         open_blocks(source, bits, absent, tile);

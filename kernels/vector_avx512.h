@@ -96,5 +96,16 @@ static inline ivec ivec_high_nibbles(ivec bytes) { return _mm512_srli_epi16(byte
 // The even and the odd ones of pairs of bfloat16.
 static inline vec vec_even_bf16(ivec pairs) { return _mm512_castsi512_ps(_mm512_slli_epi32(pairs, 16)); }
 static inline vec vec_odd_bf16(ivec pairs) { return _mm512_castsi512_ps(_mm512_and_si512(pairs, _mm512_set1_epi32(-65536))); }
+static inline ivec ivec_lower_halves(ivec pairs) { return _mm512_and_si512(pairs, _mm512_set1_epi32(0xffff)); }
+#ifdef __AVX512BF16__
+// Rounded to nearest even.
+static inline void vec_store_bf16(uint16_t *at, vec x) { _mm256_storeu_si256((void *)at, (__m256i)_mm512_cvtneps_pbh(x)); }
+// acc + the products of pairs.
+static inline vec vec_dot_bf16(vec acc, ivec a, ivec b)
+{
+    __asm__("vdpbf16ps %2, %1, %0" : "+v"(acc) : "v"(a), "v"(b)); // as for ivec_dot16()
+    return acc;
+}
+#endif
 
 #endif

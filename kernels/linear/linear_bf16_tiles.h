@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
-// bf16 activations, many tokens, by AMX, whatever the store of the weights: these are expanded to tiles of bf16 first, (columns/2, 16, 2),
-// once in a pass of up to BF16_PASS tokens, and what is absent is multiplied as zeros. Products are two by two tiles, 32 tokens × 32 rows,
-// whose sums are f32; a tdpbf16ps multiplies 16 tokens with 16 rows over 32 columns in 16 cycles. A kernel file defines, before it
-// includes this:
+// bf16 activations, many tokens, whatever the store of the weights: these are expanded to tiles of bf16 first, (columns/2, 16, 2), once in
+// a pass of up to BF16_PASS tokens, and what is absent is multiplied as zeros. Products are of up to BF16_HEIGHT tokens × 32 rows, whose sums
+// are f32: by AMX (tile_bf16_amx.h) or dot products of vectors (tile_bf16_avx512bf16.h). A kernel file defines, before it includes this:
 //   WEIGHT_TYPE, BITS, STORE  what it reads
 //   IN_PLACE                  1 where the store already holds such tiles (dense bf16)
 //   NEXT_PAIRS(source, out)   where it does not and weights have no scales, the next tile, (16 pairs of columns, 16 rows, 2)
@@ -10,17 +9,21 @@
 //   FEWER_TOKENS              the kernel of f32 activations that computes fewer tokens than tiles pay for
 //
 // Bound by what first-level cache receives from the second, so that is what the order of the work spares. A slice of columns of all tokens
-// lies in second-level cache, x rounded to bf16 as (blocks of 32 tokens, tiles, tokens, 32); rows come in bands of LINEAR_BAND panels,
+// lies in second-level cache, x rounded to bf16 as (blocks of tokens, tiles, tokens, 32); rows come in bands of LINEAR_BAND panels,
 // a slice of a band in parts of BF16_TILES tiles that stay in first-level cache for all blocks. Between the parts of a slice sums wait in
 // second-level cache, between slices in y. All sums are of the columns in order, so results do not depend on any of this.
 //
 // A dequantized weight is rounded to bf16, to nearest even. The instruction takes denormals for zero, and adds the products of a pair
 // of columns with two roundings.
-#include "kernels/linear/matrix_tiles.h"
 #include "kernels/linear/simd_avx512.h"
 
-enum { BF16_HEIGHT = 32, BF16_TILES = 8 };
+enum { BF16_TILES = 8 };
 enum { STEP_BYTES = TILE_COLUMNS * sizeof(uint16_t), TILE_BYTES = TILE_CODES * sizeof(uint16_t) };
+#if MATRIX_TILES
+#include "kernels/linear/tile_bf16_amx.h"
+#else
+#include "kernels/linear/tile_bf16_avx512bf16.h"
+#endif
 // Fewer tokens are as fast by the kernels of f32, which read weights once for all of them (measured, of all widths; 12 are 1.3 to 1.5 times as
 // fast by tiles), and these do not round weights.
 enum { MATRIX_TOKENS = F32_DIRECT + 1 };
@@ -46,7 +49,7 @@ struct tiles_band {
 
 static int tiles_token(const struct tiles_pass *pass, int block) { return pass->tokens * block / pass->blocks; }
 
-// Of the first tile of a block's tokens. The second begins so that it ends with the block: what both have is computed twice, to the same sums.
+// Half of a block's tokens, at least.
 static int tiles_tokens(const struct tiles_pass *pass) { return ((pass->tokens + pass->blocks - 1) / pass->blocks + 1) / 2; }
 
 // A few tokens at a time, whose lines are neighbours, while as many are fetched.
@@ -204,12 +207,6 @@ static void tiles_expand(const struct tiles_pass *pass, struct tiles_band *band)
 // ---------------------------------------------------------------------------------------------------------------------
 // Products
 
-// Where a panel's sums come from or go to: those of its first token, and bytes between tokens.
-struct tiles_place {
-    float *at;
-    long line;
-};
-
 // Of the rows that y has.
 static int tiles_rows(const struct tiles_pass *pass, const struct tiles_band *band, int panel) {
     return linear_panel_rows(pass->call, band->first + panel);
@@ -252,53 +249,19 @@ static void tiles_fetch(const struct tiles_pass *pass, const struct tiles_band *
         __builtin_prefetch(tiles_y(pass, band, panel, i), 1);
 }
 
-static inline struct tiles_place tiles_below(struct tiles_place place, int tokens) {
-    place.at += (size_t)place.line / sizeof(float) * (size_t)tokens;
-    return place;
-}
-
 // Two panels, of which a panel alone is both.
 static void tiles_strip(const struct tiles_pass *pass, const struct tiles_band *band, int block, int left, int right) {
-    const int first = tiles_token(pass, block), height = tiles_token(pass, block + 1) - first, second = height - tiles_tokens(pass);
+    const int first = tiles_token(pass, block), height = tiles_token(pass, block + 1) - first;
     const bool begins = band->tile == pass->begin, ends = band->tile + band->tiles == pass->end;
     const int slice = pass->end - pass->begin;
     const uint8_t *x = pass->scratch.x + STEP_BYTES * ((size_t)first * (size_t)slice + (size_t)((band->tile - pass->begin) * height));
-    const uint8_t *weights[2] = {band->weights[left], band->weights[right]};
-    struct tiles_place at = tiles_place(pass, band, left, first, begins), beside = tiles_place(pass, band, right, first, begins);
+    const struct tiles_place from[2] = {tiles_place(pass, band, left, first, begins), tiles_place(pass, band, right, first, begins)};
+    const struct tiles_place to[2] = {tiles_place(pass, band, left, first, ends), tiles_place(pass, band, right, first, ends)};
+    const uint8_t *const weights[2] = {band->weights[left], band->weights[right]};
     tiles_fetch(pass, band, block, left, begins || ends);
     if (right > left)
         tiles_fetch(pass, band, block, right, begins || ends);
-    __asm__ volatile("" : : : "memory"); // what tiles load was written before
-    if (band->tile == 0) {
-        _tile_zero(0);
-        _tile_zero(1);
-        _tile_zero(2);
-        _tile_zero(3);
-    } else {
-        _tile_loadd(0, at.at, at.line);
-        _tile_loadd(1, beside.at, beside.line);
-        _tile_loadd(2, tiles_below(at, second).at, at.line);
-        _tile_loadd(3, tiles_below(beside, second).at, beside.line);
-    }
-    for (int tile = 0; tile < band->tiles; tile++) {
-        _tile_loadd(4, x, STEP_BYTES);
-        _tile_loadd(6, weights[0], 64);
-        _tile_dpbf16ps(0, 4, 6);
-        _tile_loadd(7, weights[1], 64);
-        _tile_dpbf16ps(1, 4, 7);
-        _tile_loadd(5, x + STEP_BYTES * second, STEP_BYTES);
-        _tile_dpbf16ps(2, 5, 6);
-        _tile_dpbf16ps(3, 5, 7);
-        x += STEP_BYTES * height;
-        weights[0] += TILE_BYTES;
-        weights[1] += TILE_BYTES;
-    }
-    at = tiles_place(pass, band, left, first, ends);
-    beside = tiles_place(pass, band, right, first, ends);
-    _tile_stored(0, at.at, at.line);
-    _tile_stored(1, beside.at, beside.line);
-    _tile_stored(2, tiles_below(at, second).at, at.line);
-    _tile_stored(3, tiles_below(beside, second).at, beside.line);
+    tiles_product(height, tiles_tokens(pass), right > left ? 2 : 1, band->tiles, x, weights, band->tile == 0 ? NULL : from, to);
 }
 
 static void tiles_band(const struct tiles_pass *pass, int first) {
@@ -323,7 +286,6 @@ static void tiles_band(const struct tiles_pass *pass, int first) {
             for (int left = 0; left < band.panels; left += 2)
                 tiles_strip(pass, &band, block, left, linear_minimum(left + 1, band.panels - 1));
     }
-    __asm__ volatile("" : : : "memory"); // what tiles stored
     tiles_copy_edge(pass, &band, true);
     for (int p = 0; p < band.panels; p++)
         values[p] = band.source[p].values;
@@ -337,7 +299,7 @@ static void tiles_linear(const struct linear_call *call) {
         pass.tokens = (int)((int64_t)call->m * (i + 1) / passes) - pass.first;
         pass.blocks = (pass.tokens + BF16_HEIGHT - 1) / BF16_HEIGHT;
         pass.scratch = bf16_scratch(call, pass.tokens);
-        matrix_tiles_begin(tiles_tokens(&pass), STEP_BYTES);
+        tiles_product_begin(tiles_tokens(&pass));
         for (int panel = begin; panel < end; panel++)
             pass.scratch.values[panel - begin] = packed_panel(weights, panel).values;
         const int slice = bf16_slice(weights->tiles, pass.tokens);
@@ -348,7 +310,7 @@ static void tiles_linear(const struct linear_call *call) {
                 tiles_band(&pass, panel);
         }
     }
-    matrix_tiles_end();
+    tiles_product_end();
 }
 
 extern const struct kernel FEWER_TOKENS;
@@ -367,7 +329,7 @@ static void linear(const struct linear_call *call) {
     const struct kernel symbol = {                                                                                     \
         .name = #symbol,                                                                                               \
         .op = OP_LINEAR,                                                                                               \
-        .isa = ISA_AMX,                                                                                                \
+        .isa = MATRIX_TILES ? ISA_AMX : ISA_AVX512BF16,                                                                                               \
         .activation = ACTIVATION_BF16,                                                                                 \
         .weight_type = WEIGHT_TYPE,                                                                                    \
         .bits = BITS,                                                                                                  \

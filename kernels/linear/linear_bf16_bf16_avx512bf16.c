@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: MIT
+#define WEIGHT_TYPE  WEIGHT_BF16
+#define BITS         16
+#define STORE        STORE_DENSE
+#define IN_PLACE     1
+#define FEWER_TOKENS linear_f32_bf16_avx512
+#include "kernels/linear/linear_bf16_tiles.h"
+
+LINEAR_BF16_KERNEL(linear_bf16_bf16_avx512bf16, "many tokens: vdpbf16ps of 12 tokens × 32 rows, which bounds it");

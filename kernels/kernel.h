@@ -106,7 +106,7 @@ int packed_check_shape(const struct weight_format *format, int rows, int columns
 // symmetric, with the sums of each 32 codes that the offset of unsigned weights and asymmetric zero points need. q8 has one scale a token;
 // q8g one for each group of columns that the weights have a scale for, so that an activation far larger than the rest costs no more than
 // its own group. Kernels of ACTIVATION_Q8 compute both, and ours of ACTIVATION_F32 compute f32 and bf16, as the call says. What has
-// ACTIVATION_BF16 of its own is matrix tiles, which also round weights to bf16, and a library.
+// ACTIVATION_BF16 of its own is matrix tiles and dot products of bf16, which also round weights to bf16, and a library.
 enum activation { ACTIVATION_F32, ACTIVATION_Q8, ACTIVATION_BF16, ACTIVATION_Q8G, ACTIVATION_COUNT };
 const char *activation_name(enum activation activation); // "f32", "q8", "bf16", "q8g"
 #define ACTIVATION_WORDS "f32, bf16, q8, q8g" // for messages

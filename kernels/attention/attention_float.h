@@ -79,10 +79,10 @@ ALWAYS void score_span(int lines, int columns, int head_dim, const struct querie
             vec_store(&scores[i][at + j * VEC], sum[i][j]);
 }
 
-ALWAYS void prepare_weights(int lines, int head_dim, const uint8_t *values, size_t panel, int positions, float scores[TILE][BLOCK],
-                            struct weights *weights)
+ALWAYS void prepare_weights(int lines, int head_dim, const struct line *line, int begin, const uint8_t *values, size_t panel, int positions,
+                            float scores[TILE][BLOCK], struct weights *weights)
 {
-    (void)lines, (void)head_dim, (void)values, (void)panel, (void)positions, (void)scores, (void)weights;
+    (void)lines, (void)head_dim, (void)line, (void)begin, (void)values, (void)panel, (void)positions, (void)scores, (void)weights;
 }
 
 // Before and after add_values: out = out·shrink + what is added.

@@ -27,7 +27,7 @@ struct queries {
 
 struct weights {
     int16_t code[TILE][GROUPS][BLOCK];
-    float scale[GROUPS]; // of a code: the largest of the values' scales, as no weight is above 1
+    float scale[TILE][GROUPS]; // of a code: the largest of the values' scales that the line sees, as no weight is above 1
     int32_t start[TILE][GROUPS];
 };
 struct sums { // of weights times values, between parts of a block
@@ -168,42 +168,53 @@ ALWAYS void score_span(int lines, int columns, int head_dim, const struct querie
     }
 }
 
-// Weights times the scales of the values, as integers.
-ALWAYS void prepare_weights(int lines, int head_dim, const uint8_t *values, size_t panel, int positions, float scores[TILE][BLOCK],
-                            struct weights *weights)
+// The largest of the scales of a block's first `count` positions.
+ALWAYS float largest_scale(const float scale[BLOCK], int count)
+{
+    ivec most = ivec_zero();
+    for (int at = 0; at < count; at += VEC)
+        most = ivec_max_magnitude(most, vec_keep(vec_load(scale + at), count - at));
+    return largest_magnitude(most);
+}
+
+// A line's weights times `scale`, as integers.
+ALWAYS void weights_to_int16(const float *weights, const float *scale, vec factor, int count, int16_t *codes, int32_t *sum)
+{
+    ivec sums = ivec_zero();
+    for (int at = 0; at < count; at += VEC) {
+        const ivec code = ivec_from_float(vec_mul(vec_load(weights + at), vec_mul(vec_load(scale + at), factor)));
+        ivec_store16(codes + at, code);
+        if (CACHE_NIBBLES)
+            sums = ivec_add(sums, code);
+    }
+    *sum = CACHE_NIBBLES ? ivec_sum(sums) : 0;
+}
+
+// Weights times the scales of the values, as integers. Of the scales that a line's steps go by it must see the positions: what other lines of the
+// tile see would change how its weights are rounded.
+ALWAYS void prepare_weights(int lines, int head_dim, const struct line *line, int begin, const uint8_t *values, size_t panel, int positions,
+                            float scores[TILE][BLOCK], struct weights *weights)
 {
     const int rounded = (positions + ATTENTION_PANEL - 1) / ATTENTION_PANEL * ATTENTION_PANEL;
     for (int group = 0; group * ATTENTION_GROUP < head_dim; group++) {
-        float scale[BLOCK];
-        ivec most = ivec_zero();
+        float scale[BLOCK], largest = 0;
         for (int at = 0; at < rounded; at += VEC) {
             const uint16_t *from = panel_scales(values + (size_t)(at / ATTENTION_PANEL) * panel, head_dim, group) + at % ATTENTION_PANEL;
             // those of positions that nobody wrote may be anything
-            const vec here = vec_keep(vec_load_half(from), positions - at);
-            vec_store(scale + at, here);
-            most = ivec_max_magnitude(most, here);
+            vec_store(scale + at, vec_keep(vec_load_half(from), positions - at));
         }
-        const float largest = largest_magnitude(most);
-        const bool finite = isfinite(largest);
-        weights->scale[group] = finite ? largest / 32767.0f : NAN; // a weight that is not finite makes the line's sum a NaN
-        const vec factor = vec_set(finite && largest > 0 ? 32767.0f / largest : 0.0f);
-        ivec sum[TILE];
-#pragma GCC unroll 8
-        for (int i = 0; i < lines; i++)
-            sum[i] = ivec_zero();
-        for (int at = 0; at < rounded; at += VEC) {
-            const vec here = vec_mul(vec_load(scale + at), factor);
-#pragma GCC unroll 8
-            for (int i = 0; i < lines; i++) {
-                const ivec code = ivec_from_float(vec_mul(vec_load(scores[i] + at), here));
-                ivec_store16(&weights->code[i][group][at], code);
-                if (CACHE_NIBBLES)
-                    sum[i] = ivec_add(sum[i], code);
-            }
+        for (int i = 0, before = -1; i < lines; i++) {
+            const int sees = line[i].last + 1 - begin, seen = sees < positions ? sees : positions;
+            if (seen != before) // the first line, or one further on than the last
+                largest = largest_scale(scale, seen);
+            before = seen;
+            const bool finite = isfinite(largest);
+            weights->scale[i][group] = finite ? largest / 32767.0f : NAN; // a weight that is not finite makes the line's sum a NaN
+            const vec factor = vec_set(finite && largest > 0 ? 32767.0f / largest : 0.0f);
+            int32_t sum;
+            weights_to_int16(scores[i], scale, factor, rounded, weights->code[i][group], &sum);
+            weights->start[i][group] = -CODE_OFFSET * sum;
         }
-#pragma GCC unroll 8
-        for (int i = 0; i < lines; i++)
-            weights->start[i][group] = CACHE_NIBBLES ? -CODE_OFFSET * ivec_sum(sum[i]) : 0;
     }
 }
 
@@ -223,7 +234,7 @@ ALWAYS void end_values(int lines, int head_dim, const struct weights *weights, c
     for (int i = 0; i < lines; i++)
         for (int d = 0; d < head_dim; d += VEC) {
             const vec shrunk = vec_mul(vec_load(line[i].out + d), vec_set(shrink[i]));
-            vec_store(line[i].out + d, vec_fma(vec_from_int(ivec_load(&between->of[i][d])), vec_set(weights->scale[d / ATTENTION_GROUP]), shrunk));
+            vec_store(line[i].out + d, vec_fma(vec_from_int(ivec_load(&between->of[i][d])), vec_set(weights->scale[i][d / ATTENTION_GROUP]), shrunk));
         }
 }
 

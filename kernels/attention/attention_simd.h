@@ -74,7 +74,7 @@ ALWAYS void attend_tile(int lines, bool streaming, const struct attention_call *
         cap_scores(call->cap, positions, scores[i]);
     for (int i = 0; i < lines; i++)
         shrink[i] = weigh(&line[i], line[i].first - begin, line[i].last + 1 - begin, positions, scores[i]);
-    prepare_weights(lines, call->head_dim, values, panel, positions, scores, &weights);
+    prepare_weights(lines, call->head_dim, line, begin, values, panel, positions, scores, &weights);
     begin_values(lines, call->head_dim, &weights, shrink, &between, line);
     const bool last = begin + BLOCK >= call->end;
     const uint8_t *next = !last ? keys + (size_t)(BLOCK / ATTENTION_PANEL) * panel : call->soon_keys != NULL ? call->soon_keys : keys;
@@ -141,7 +141,9 @@ static void attend_lines(const struct attention_call *call, int first, int count
         for (int d = 0; d < head_dim; d += VEC)
             vec_store(line[i].out + d, vec_zero());
     }
-    const int hidden = line[0].first > call->begin ? (line[0].first - call->begin) / ATTENTION_PANEL * ATTENTION_PANEL : 0;
+    // blocks of a prompt lie the same way whichever lines look at them
+    const int unit = call->prefill ? BLOCK : ATTENTION_PANEL;
+    const int hidden = line[0].first > call->begin ? (line[0].first - call->begin) / unit * unit : 0;
     if (call->rows == 1 && count <= STREAM_LINES)
         attend_blocks(call, true, &queries, line, count, call->begin + hidden);
     else

@@ -5,7 +5,7 @@
 #ifndef LLMSWEEP_ATTENTION_BF16_DOT_H
 #define LLMSWEEP_ATTENTION_BF16_DOT_H
 
-#include "kernels/attention/attention_tile.h"
+#include "kernels/attention/attention_unscaled.h"
 #include "kernels/vector_exp.h"
 
 #include <string.h>
@@ -20,9 +20,6 @@ struct queries {
 struct weights {
     uint16_t of[TILE][BLOCK];
 };
-struct sums { // between parts of a block they are in `out`
-    char none;
-};
 
 ALWAYS ivec broadcast_pair(const uint16_t *at)
 {
@@ -35,11 +32,6 @@ ALWAYS void prepare_query(const float *q, int head_dim, float scale, struct quer
 {
     for (int d = 0; d < head_dim; d += VEC)
         vec_store_bf16(&queries->q[line * ATTENTION_MAX_HEAD_DIM + d], vec_mul(vec_load(q + d), vec_set(scale)));
-}
-
-ALWAYS void fetch_scales(const uint8_t *panel, int head_dim)
-{
-    (void)panel, (void)head_dim;
 }
 
 // The scores of `columns` vectors of positions, from `at` on. `next` is fetched meanwhile.
@@ -86,21 +78,6 @@ ALWAYS void prepare_weights(int lines, int head_dim, const struct line *line, in
 #pragma GCC unroll 8
         for (int i = 0; i < lines; i++)
             vec_store_bf16(&weights->of[i][at], vec_load(&scores[i][at]));
-}
-
-// Before and after add_values: out = out·shrink + what is added.
-ALWAYS void begin_values(int lines, int head_dim, const struct weights *weights, const float *shrink, struct sums *between, struct line *line)
-{
-    (void)weights, (void)between;
-#pragma GCC unroll 8
-    for (int i = 0; i < lines; i++)
-        for (int d = 0; d < head_dim; d += VEC)
-            vec_store(line[i].out + d, vec_mul(vec_load(line[i].out + d), vec_set(shrink[i])));
-}
-
-ALWAYS void end_values(int lines, int head_dim, const struct weights *weights, const float *shrink, const struct sums *between, struct line *line)
-{
-    (void)lines, (void)head_dim, (void)weights, (void)shrink, (void)between, (void)line;
 }
 
 // Adds Σ weight·value over the positions begin … end − 1 of a block, of `columns` vectors of head dimensions from `column` on; `next` is fetched meanwhile.

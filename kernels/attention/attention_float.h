@@ -4,7 +4,7 @@
 #ifndef LLMSWEEP_ATTENTION_FLOAT_H
 #define LLMSWEEP_ATTENTION_FLOAT_H
 
-#include "kernels/attention/attention_tile.h"
+#include "kernels/attention/attention_unscaled.h"
 #include "kernels/vector_exp.h"
 
 // Bytes from a step to the next: of one dimension (f32) or of a pair (bf16), 16 positions.
@@ -17,19 +17,11 @@ struct queries {
 struct weights {
     char none;
 };
-struct sums { // between parts of a block they are in `out`
-    char none;
-};
 
 ALWAYS void prepare_query(const float *q, int head_dim, float scale, struct queries *queries, int line)
 {
     for (int d = 0; d < head_dim; d += VEC)
         vec_store(&queries->q[line * ATTENTION_MAX_HEAD_DIM + d], vec_mul(vec_load(q + d), vec_set(scale)));
-}
-
-ALWAYS void fetch_scales(const uint8_t *panel, int head_dim)
-{
-    (void)panel, (void)head_dim;
 }
 
 // The scores of `columns` vectors of positions, from `at` on. `next` is fetched meanwhile: when streaming, this panel's counterpart ahead.
@@ -83,21 +75,6 @@ ALWAYS void prepare_weights(int lines, int head_dim, const struct line *line, in
                             float scores[TILE][BLOCK], struct weights *weights)
 {
     (void)lines, (void)head_dim, (void)line, (void)begin, (void)values, (void)panel, (void)positions, (void)scores, (void)weights;
-}
-
-// Before and after add_values: out = out·shrink + what is added.
-ALWAYS void begin_values(int lines, int head_dim, const struct weights *weights, const float *shrink, struct sums *between, struct line *line)
-{
-    (void)weights, (void)between;
-#pragma GCC unroll 8
-    for (int i = 0; i < lines; i++)
-        for (int d = 0; d < head_dim; d += VEC)
-            vec_store(line[i].out + d, vec_mul(vec_load(line[i].out + d), vec_set(shrink[i])));
-}
-
-ALWAYS void end_values(int lines, int head_dim, const struct weights *weights, const float *shrink, const struct sums *between, struct line *line)
-{
-    (void)lines, (void)head_dim, (void)weights, (void)shrink, (void)between, (void)line;
 }
 
 // Adds Σ weight·value over the positions begin … end − 1 of a block, of `columns` vectors of head dimensions from `column` on. What lies `ahead` bytes

@@ -13,10 +13,11 @@
 
 enum { FAR_AHEAD = 4096, NEAR_AHEAD = 512, SECTION_AHEAD = 1024, SHORT_PANEL = 32 << 10 };
 
-// How many bytes ahead values of such a format are fetched to second-level cache, and to the first: FAR_AHEAD and NEAR_AHEAD, or what this CPU was
-// found to be faster with. 0: not at all.
+// How many bytes ahead values of such a format are fetched to second-level cache, and whether to the first, NEAR_AHEAD, too: FAR_AHEAD and yes, or
+// what this CPU was found to be faster with. 0: not at all.
 struct fetch_distance {
-    ptrdiff_t far, near;
+    ptrdiff_t far;
+    bool near;
 };
 struct fetch_distance linear_fetch_distance(const struct weight_format *format, int tokens);
 
@@ -53,7 +54,7 @@ static inline struct fetch_plan fetch_plan(const struct packed_matrix *weights, 
     const int lines = (int)((values + 32 * tiles) / (64 * tiles));
     return (struct fetch_plan){.weights = weights,
                                .values = values * ahead / tiles,
-                               .near = distance.near > 0,
+                               .near = distance.near,
                                .before = (tiles - ahead) * ((sparse ? masks : values) / tiles),
                                .lines = lines > 0 ? lines : 1,
                                .panel_ahead = sparse && all <= SHORT_PANEL};

@@ -51,13 +51,13 @@ struct fetch_distance linear_fetch_distance(const struct weight_format *format, 
     if (__builtin_cpu_is("amd")) {
         const bool dense = format->store == STORE_DENSE;
         if (dense && (format->type == WEIGHT_F32 || (format->type == WEIGHT_BF16 && tokens <= 2)))
-            return (struct fetch_distance){0, 0};
+            return (struct fetch_distance){0, false};
         if (dense && format->type == WEIGHT_QUANTIZED && format->bits == 8 && tokens <= 2)
-            return (struct fetch_distance){FAR_AHEAD, tokens == 1 ? 0 : NEAR_AHEAD};
+            return (struct fetch_distance){FAR_AHEAD, tokens > 1};
         if (format->type == WEIGHT_QUANTIZED || !dense)
-            return (struct fetch_distance){ZEN_FAR, NEAR_AHEAD};
+            return (struct fetch_distance){ZEN_FAR, true};
     }
 #endif
     (void)format, (void)tokens;
-    return (struct fetch_distance){FAR_AHEAD, NEAR_AHEAD};
+    return (struct fetch_distance){FAR_AHEAD, true};
 }

@@ -8,8 +8,6 @@
 #include "kernels/attention/attention_unscaled.h"
 #include "kernels/vector_exp.h"
 
-#include <string.h>
-
 // Bytes from a pair of dimensions to the next, 16 positions.
 enum { PAIR = 2, STEP_BYTES = 64 };
 
@@ -20,13 +18,6 @@ struct queries {
 struct weights {
     uint16_t of[TILE][BLOCK];
 };
-
-ALWAYS ivec broadcast_pair(const uint16_t *at)
-{
-    int32_t pair;
-    memcpy(&pair, at, sizeof(pair));
-    return ivec_set(pair);
-}
 
 ALWAYS void prepare_query(const float *q, int head_dim, float scale, struct queries *queries, int line)
 {

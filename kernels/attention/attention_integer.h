@@ -93,13 +93,6 @@ ALWAYS void load_pairs(const uint8_t *from, ivec pair[PAIRS])
 #endif
 }
 
-ALWAYS ivec broadcast_pair(const int16_t *at)
-{
-    int32_t pair;
-    memcpy(&pair, at, sizeof(pair));
-    return ivec_set(pair);
-}
-
 ALWAYS void prepare_query(const float *q, int head_dim, float scale, struct queries *queries, int line)
 {
     for (int group = 0; group * ATTENTION_GROUP < head_dim; group++) {
@@ -177,12 +170,12 @@ ALWAYS float largest_scale(const float scale[BLOCK], int count)
     return largest_magnitude(most);
 }
 
-// A line's weights times `scale`, as integers.
-ALWAYS void weights_to_int16(const float *weights, const float *scale, vec factor, int count, int16_t *codes, int32_t *sum)
+// A line's weights times the scales of their values, these in steps of its own, as integers.
+ALWAYS void weights_to_int16(const float *weights, const float *steps, int count, int16_t *codes, int32_t *sum)
 {
     ivec sums = ivec_zero();
     for (int at = 0; at < count; at += VEC) {
-        const ivec code = ivec_from_float(vec_mul(vec_load(weights + at), vec_mul(vec_load(scale + at), factor)));
+        const ivec code = ivec_from_float(vec_mul(vec_load(weights + at), vec_load(steps + at)));
         ivec_store16(codes + at, code);
         if (CACHE_NIBBLES)
             sums = ivec_add(sums, code);
@@ -197,7 +190,7 @@ ALWAYS void prepare_weights(int lines, int head_dim, const struct line *line, in
 {
     const int rounded = (positions + ATTENTION_PANEL - 1) / ATTENTION_PANEL * ATTENTION_PANEL;
     for (int group = 0; group * ATTENTION_GROUP < head_dim; group++) {
-        float scale[BLOCK], largest = 0;
+        float scale[BLOCK], steps[BLOCK], of_code = 0;
         for (int at = 0; at < rounded; at += VEC) {
             const uint16_t *from = panel_scales(values + (size_t)(at / ATTENTION_PANEL) * panel, head_dim, group) + at % ATTENTION_PANEL;
             // those of positions that nobody wrote may be anything
@@ -205,14 +198,18 @@ ALWAYS void prepare_weights(int lines, int head_dim, const struct line *line, in
         }
         for (int i = 0, before = -1; i < lines; i++) {
             const int sees = line[i].last + 1 - begin, seen = sees < positions ? sees : positions;
-            if (seen != before) // the first line, or one further on than the last
-                largest = largest_scale(scale, seen);
-            before = seen;
-            const bool finite = isfinite(largest);
-            weights->scale[i][group] = finite ? largest / 32767.0f : NAN; // a weight that is not finite makes the line's sum a NaN
-            const vec factor = vec_set(finite && largest > 0 ? 32767.0f / largest : 0.0f);
+            if (seen != before) { // the first line, or one that sees more than the last
+                const float largest = largest_scale(scale, seen);
+                const bool finite = isfinite(largest);
+                const vec factor = vec_set(finite && largest > 0 ? 32767.0f / largest : 0.0f);
+                for (int at = 0; at < rounded; at += VEC)
+                    vec_store(steps + at, vec_mul(vec_load(scale + at), factor));
+                of_code = finite ? largest / 32767.0f : NAN; // a weight that is not finite makes the line's sum a NaN
+                before = seen;
+            }
             int32_t sum;
-            weights_to_int16(scores[i], scale, factor, rounded, weights->code[i][group], &sum);
+            weights_to_int16(scores[i], steps, rounded, weights->code[i][group], &sum);
+            weights->scale[i][group] = of_code;
             weights->start[i][group] = -CODE_OFFSET * sum;
         }
     }

@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <math.h>
 #include <stdint.h>
+#include <string.h>
 
 #define ALWAYS static inline __attribute__((always_inline))
 
@@ -74,6 +75,14 @@ ALWAYS void fetch_stream(const uint8_t *ahead, const uint8_t *at, int bytes)
 #pragma GCC unroll 8
     for (int i = 0; i < bytes; i += 64)
         __builtin_prefetch(at + STREAM_NEAR + i, 0, 3);
+}
+
+// The two 16-bit numbers at `at` in all lanes.
+ALWAYS ivec broadcast_pair(const void *at)
+{
+    int32_t pair;
+    memcpy(&pair, at, sizeof(pair));
+    return ivec_set(pair);
 }
 
 // Where each of a tile's vectors of positions begins, `half` bytes being those of 8 positions. A tile that ends early reads its last

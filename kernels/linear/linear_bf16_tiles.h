@@ -329,7 +329,7 @@ static void linear(const struct linear_call *call) {
     const struct kernel symbol = {                                                                                     \
         .name = #symbol,                                                                                               \
         .op = OP_LINEAR,                                                                                               \
-        .isa = MATRIX_TILES ? ISA_AMX : ISA_AVX512BF16,                                                                                               \
+        .isa = MATRIX_TILES ? ISA_AMX : ISA_AVX512BF16,                                                                \
         .activation = ACTIVATION_BF16,                                                                                 \
         .weight_type = WEIGHT_TYPE,                                                                                    \
         .bits = BITS,                                                                                                  \

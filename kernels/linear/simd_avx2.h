@@ -33,6 +33,7 @@ static inline vfloat vfloat_broadcast(const float *at) { return _mm256_broadcast
 static inline vfloat vfloat_add(vfloat a, vfloat b) { return _mm256_add_ps(a, b); }
 static inline vfloat vfloat_mul(vfloat a, vfloat b) { return _mm256_mul_ps(a, b); }
 static inline vfloat vfloat_fma(vfloat a, vfloat b, vfloat c) { return _mm256_fmadd_ps(a, b, c); }
+static inline vfloat vfloat_fma_at(vfloat a, const float *at, vfloat c) { return vfloat_fma(a, vfloat_broadcast(at), c); }
 static inline vfloat vfloat_halves(const uint8_t *at) { return _mm256_cvtph_ps(_mm_loadu_si128((const void *)at)); }
 
 // The first `rows` lanes.

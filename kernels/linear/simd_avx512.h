@@ -37,6 +37,11 @@ static inline vfloat vfloat_broadcast(const float *at) { return _mm512_set1_ps(*
 static inline vfloat vfloat_add(vfloat a, vfloat b) { return _mm512_add_ps(a, b); }
 static inline vfloat vfloat_mul(vfloat a, vfloat b) { return _mm512_mul_ps(a, b); }
 static inline vfloat vfloat_fma(vfloat a, vfloat b, vfloat c) { return _mm512_fmadd_ps(a, b, c); }
+// a·*at + c, the number read by the same instruction.
+static inline vfloat vfloat_fma_at(vfloat a, const float *at, vfloat c) {
+    __asm__("vfmadd231ps %2%{1to16%}, %1, %0" : "+v"(c) : "v"(a), "m"(*at));
+    return c;
+}
 static inline vfloat vfloat_halves(const uint8_t *at) { return _mm512_cvtph_ps(_mm256_loadu_si256((const void *)at)); }
 
 // The first `rows` lanes.

@@ -40,7 +40,7 @@ int provider_parse(const char *word, enum provider *provider);
 // store: +s50 (bitmask, 50% of the weights absent), +2:4 (two of each four along the input absent), +4:8, +b16x4 (blocks of 16
 // rows × 4 columns absent).
 enum weight_type { WEIGHT_F32, WEIGHT_BF16, WEIGHT_QUANTIZED };
-enum sparse_store { STORE_DENSE, STORE_BITMASK, STORE_N_OF_M, STORE_BLOCK };
+enum sparse_store { STORE_DENSE, STORE_BITMASK, STORE_N_OF_M, STORE_BLOCK, STORE_BYTEMASK };
 
 struct weight_format {
     enum weight_type type;
@@ -48,11 +48,13 @@ struct weight_format {
     int group;       // weights along the input that share a scale: 32, 64, 128; 0 = the whole row (per output channel)
     bool per_tensor; // group 0, and the same scale in every row
     bool asymmetric; // a zero point beside the scale
-    enum sparse_store store;
+    enum sparse_store store; // as the word names it: never STORE_BYTEMASK
     int n, m;          // STORE_N_OF_M: n of each m weights along the input are absent
     int block_rows, block_columns; // STORE_BLOCK
     double sparsity; // STORE_BITMASK, STORE_BLOCK: the ratio named in the word, 0..1 (what was really dropped is counted when packing)
 };
+// How weights of a format lie (kernels/pack/packed.h): n:m as a bitmask, and both, of 2 bits and from some ratio on of 4, with a mask of bytes.
+enum sparse_store weight_store(const struct weight_format *format);
 // -EINVAL and a reason that lists the known words and the nearest one.
 int weight_format_parse(const char *word, struct weight_format *format, char *reason, size_t reason_size);
 // Writes the word that parses back to the same format.

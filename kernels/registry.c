@@ -38,11 +38,9 @@ bool kernel_computes(const struct kernel *kernel, const struct weight_format *fo
         return false;
     if (kernel->any_store) // a scalar kernel reads every store, and with bits 0 every width of it
         return activation != ACTIVATION_Q8 || (format->type == WEIGHT_QUANTIZED && format->bits <= 8);
-    // n:m is stored as a bitmask (kernels/pack/packed.h), so the same kernels read it.
-    const enum sparse_store store = format->store == STORE_N_OF_M ? STORE_BITMASK : format->store;
     if (kernel->per_channel && (format->group != 0 || format->asymmetric))
         return false;
-    return kernel->weight_type == format->type && kernel->store == store &&
+    return kernel->weight_type == format->type && kernel->store == weight_store(format) &&
            (format->type != WEIGHT_QUANTIZED || kernel->bits == format->bits);
 }
 

@@ -301,6 +301,7 @@ static int choose_method(struct variant_recipe *recipe, char *reason, size_t rea
 static bool store_fits(const struct variant_recipe *recipe) {
     const struct weight_format *format = &recipe->format;
     switch (format->store) {
+    case STORE_BYTEMASK: // of no format's word
     case STORE_DENSE:
         return true;
     case STORE_BITMASK:

@@ -11,8 +11,11 @@ static double matrix_bytes(const struct weight_format *format, double rows, doub
 {
     const double padded = (double)(((long)rows + PACKED_PANEL_ROWS - 1) / PACKED_PANEL_ROWS * PACKED_PANEL_ROWS);
     double bits = format->bits;
-    switch (format->store) {
+    switch (weight_store(format)) {
     case STORE_DENSE:
+        break;
+    case STORE_BYTEMASK: // a byte is there if one of its codes is
+        bits = bits * (1 - pow(1 - present, 8 / bits)) + bits / 8;
         break;
     case STORE_BITMASK:
     case STORE_N_OF_M:

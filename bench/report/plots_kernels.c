@@ -101,7 +101,7 @@ static int family(const struct kernel_row *row) {
         return 3;
     if (strcmp(row->op, "linear"))
         return 4;
-    if (strstr(row->name, "bitmask") || strstr(row->name, "block"))
+    if (strstr(row->name, "mask_") || strstr(row->name, "block_"))
         return 2;
     return strncmp(row->name, "linear_q8", 9) ? 0 : 1;
 }

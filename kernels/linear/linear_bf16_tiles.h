@@ -267,15 +267,13 @@ static void tiles_strip(const struct tiles_pass *pass, const struct tiles_band *
 static void tiles_band(const struct tiles_pass *pass, int first) {
     const struct packed_matrix *weights = pass->call->weights;
     const uint8_t **values = pass->scratch.values + first - linear_panel_begin(pass->call);
-    // Bytes of masks of a tile, beside which values are as many as there are.
-    const int mask_bytes = STORE == STORE_BLOCK ? 1 : TILE_CODES / 8;
     struct tiles_band band = {.first = first, .panels = linear_minimum(LINEAR_BAND, linear_panel_end(pass->call) - first)};
     for (int p = 0; p < band.panels; p++) {
         band.block[p] = (struct linear_block){.weights = weights, .panel = packed_panel(weights, first + p)};
         band.source[p] = source_open(&band.block[p]);
         band.source[p].values = values[p];
         if (STORE != STORE_DENSE)
-            band.source[p].masks += mask_bytes * pass->begin;
+            band.source[p].masks += packed_mask_bytes(&weights->format) * pass->begin;
     }
     if (pass->begin > 0)
         tiles_copy_edge(pass, &band, false);

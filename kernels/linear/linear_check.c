@@ -10,11 +10,12 @@
 #define MASKS(w)  w "+s50", w "+2:4", w "+4:8"
 #define STORES(w) MASKS(w), w "+b16x4"
 #define MASKED(q) MASKS(q "g32"), MASKS(q "g128a"), MASKS(q "c")
+#define BYTES(q)  q "g32+s75", q "g128a+s87.5", q "c+s75", q "ca+6:8" // so much absent that masks are of bytes
 #define SPARSE(q) STORES(q "g32"), STORES(q "g128a"), STORES(q "c"), STORES(q "ca")
 
 static const char *const formats[] = {
     "f32",        "bf16",        SCALES("q16"), BOTH("q8"),   BOTH("q6"),   BOTH("q5"),   BOTH("q4"),   BOTH("q3"),   BOTH("q2"),
-    STORES("f32"), STORES("bf16"), SPARSE("q8"), MASKED("q6"), MASKED("q5"), SPARSE("q4"), MASKED("q3"), SPARSE("q2")};
+    STORES("f32"), STORES("bf16"), SPARSE("q8"), MASKED("q6"), MASKED("q5"), SPARSE("q4"), MASKED("q3"), SPARSE("q2"), BYTES("q4")};
 
 const char *const *linear_formats(size_t *count) {
     *count = sizeof(formats) / sizeof(formats[0]);

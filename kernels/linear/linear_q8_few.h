@@ -85,7 +85,7 @@ static inline __attribute__((always_inline)) void few_tile(int width, struct sou
 // With more tokens dots take longer than reading.
 #define FEW_PAIRED(width)                                                                                              \
     ((width) <= (STORE == STORE_DENSE && BITS > 2 ? Q8_PAIRED : Q8_PAIRED / 2) &&                                      \
-     (STORE == STORE_DENSE || (STORE == STORE_BITMASK && (BITS == 8 || BITS == 4))))
+     (STORE == STORE_DENSE || STORE == STORE_BYTEMASK || (STORE == STORE_BITMASK && (BITS == 8 || BITS == 4))))
 
 // Whether that pays: not for what is near, which takes 5 to 20% longer so, nor where putting the codes of a chunk in their places takes
 // longer than reading its bytes, nor for one group in all, since turns are groups.

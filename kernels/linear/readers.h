@@ -19,12 +19,15 @@ struct tile {
     const uint8_t *masks;
     const uint8_t *plane[MAX_PLANES];   // bitmask: where each begins,
     size_t positions[MAX_PLANES][8];    // and in it each field's next chunk
+    const uint8_t *next;                // bytemask: the next bytes,
+    vint bytes[MAX_PLANES];             // and those of the chunk at hand and of those that share them
 };
 
 // What stands for absent codes of the group at hand.
 struct absent {
     vint codes[VECTORS];          // the zero code in each byte
     vint moved[VECTORS];          // the same, as far up as planes_in_place() leaves every other chunk's
+    vint bytes[VECTORS];          // bytemask: the zero code in all fields of each byte
     uint8_t packed[CHUNK_CODES];  // a chunk of zero codes as a block store packs it
 };
 
@@ -228,6 +231,41 @@ FLATTEN void close_bitmask(struct source *source, int bits, const struct tile *t
 #endif
 
 // ---------------------------------------------------------------------------------------------------------------------
+// Bytemask: the bytes of a dense plane, of which those with nothing in them are absent.
+
+#if HAS_SPREAD
+FLATTEN void open_bytemask(struct source *source, int bits, struct tile *tile) {
+    const ptrdiff_t far = values_ahead(source, STORE_BYTEMASK);
+#pragma GCC unroll 4
+    for (int line = 0; line < bits; line++) {
+        if (line >= source->fetch.lines)
+            break;
+        prefetch_both(source->values + 64 * line, far, 2 * NEAR_AHEAD);
+    }
+    prefetch_section(source, source->masks);
+    tile->masks = source->masks;
+    tile->next = source->values;
+    source->masks += sizeof(uint64_t) * (size_t)bits;
+}
+
+// To be called for the chunks in order: brings what the chunk and those that share its bytes need.
+FLATTEN void open_bytemask_chunk(struct tile *tile, int bits, int chunk, const struct absent *absent) {
+    if (chunk * bits % 8 != 0)
+        return;
+    const uint64_t mask = chunk_mask_once(tile->masks, chunk * bits / 8);
+    load_present(tile->next, mask, tile->bytes);
+    tile->next += __builtin_popcountll(mask);
+    place_present(tile->bytes, mask, absent->bytes);
+}
+
+FLATTEN void read_bytemask(const struct tile *tile, int bits, int chunk, vint codes[VECTORS]) {
+#pragma GCC unroll 2
+    for (int v = 0; v < VECTORS; v++)
+        codes[v] = vint_field(tile->bytes[v], bits, chunk * bits % 8, 0);
+}
+#endif
+
+// ---------------------------------------------------------------------------------------------------------------------
 // Blocks. Whether a chunk is present is not worth a branch, which would be mispredicted once a tile: what is absent is
 // read from a chunk of zero codes instead.
 
@@ -256,6 +294,15 @@ FLATTEN void absent_begin(const struct source *source, enum sparse_store store, 
 #if HAS_FIELDS_IN_PLACE
     absent->moved[0] = vint_down(absent->codes[0], -chunk_shift(bits, 1)); // no code is so large as to reach the next byte
 #endif
+    if (store == STORE_BYTEMASK) {
+#pragma GCC unroll 2
+        for (int v = 0; v < VECTORS; v++) {
+            absent->bytes[v] = absent->codes[v];
+#pragma GCC unroll 4
+            for (int field = 1; field < 8 / bits; field++)
+                absent->bytes[v] = vint_or(absent->bytes[v], vint_field(absent->codes[v], bits, 0, field * bits));
+        }
+    }
     if (store != STORE_BLOCK)
         return;
     const int bytes = CHUNK_COLUMNS * bits / 8; // of a row
@@ -279,6 +326,8 @@ FLATTEN void tile_open(struct source *source, enum sparse_store store, int bits,
     } else if (store == STORE_BLOCK)
         open_blocks(source, bits, absent, tile);
 #if HAS_SPREAD
+    else if (store == STORE_BYTEMASK)
+        open_bytemask(source, bits, tile);
     else
         open_bitmask(source, bits, tile);
 #endif
@@ -288,15 +337,23 @@ FLATTEN void tile_open(struct source *source, enum sparse_store store, int bits,
 FLATTEN void tile_chunk(struct tile *tile, enum sparse_store store, int bits, int chunk, bool in_place, const struct absent *absent,
                         vint codes[VECTORS]) {
     (void)absent, (void)in_place;
+#if HAS_SPREAD
+    if (store == STORE_BYTEMASK)
+        open_bytemask_chunk(tile, bits, chunk, absent);
+#endif
     if (store == STORE_BLOCK)
         packed_codes(tile->at[0][chunk], bits, codes);
 #if HAS_FIELDS_IN_PLACE
+    else if (in_place && store == STORE_BYTEMASK)
+        codes[0] = planes_in_place(tile->bytes, bits, chunk);
     else if (in_place)
         codes[0] = store == STORE_DENSE ? read_planes_in_place(tile, bits, chunk) : read_bitmask_in_place(tile, bits, chunk, absent);
 #endif
     else if (store == STORE_DENSE)
         read_planes(tile, bits, chunk, codes);
 #if HAS_SPREAD
+    else if (store == STORE_BYTEMASK)
+        read_bytemask(tile, bits, chunk, codes);
     else
         read_bitmask(tile, bits, chunk, absent, codes);
 #endif
@@ -326,6 +383,8 @@ FLATTEN void tile_close(struct source *source, enum sparse_store store, int bits
 #if HAS_SPREAD
     if (store == STORE_BITMASK)
         close_bitmask(source, bits, tile);
+    if (store == STORE_BYTEMASK)
+        source->values = tile->next;
 #endif
 }
 
@@ -355,6 +414,10 @@ FLATTEN const uint8_t *next_fetched_planes(struct source *source, int bits, uint
 #if HAS_SPREAD
 FLATTEN const uint8_t *next_bitmask(struct source *source, int bits, uint8_t buffer[TILE_CODES]) {
     return next_codes(source, STORE_BITMASK, bits, buffer);
+}
+
+FLATTEN const uint8_t *next_bytemask(struct source *source, int bits, uint8_t buffer[TILE_CODES]) {
+    return next_codes(source, STORE_BYTEMASK, bits, buffer);
 }
 #endif
 

@@ -147,6 +147,19 @@ static bool parse_store(const char *at, struct weight_format *format) {
            (format->m == 4 || format->m == 8 || format->m == 16) && format->n > 0 && format->n < format->m;
 }
 
+// A mask of bytes takes 8/bits times fewer masks, for each of which a kernel spends 3 to 4 cycles, but keeps what is absent beside something
+// present. Bits a weight, s absent: 4 bits 1/2 + 4·(1 − s²) instead of 1 + 4·(1 − s), an eighth more at 75% and fewer from 86% on; 2 bits
+// 1/4 + 2·(1 − s⁴) instead of 1 + 2·(1 − s), never more than an eighth above that, and fewer below 40 and above 82%.
+static double bytemask_from(int bits) { return bits == 4 ? 0.7 : 0; }
+
+enum sparse_store weight_store(const struct weight_format *format) {
+    if (format->store != STORE_BITMASK && format->store != STORE_N_OF_M)
+        return format->store;
+    const double absent = format->store == STORE_N_OF_M ? (double)format->n / format->m : format->sparsity;
+    const bool fields = format->type == WEIGHT_QUANTIZED && (format->bits == 4 || format->bits == 2);
+    return fields && absent >= bytemask_from(format->bits) ? STORE_BYTEMASK : STORE_BITMASK;
+}
+
 int weight_format_parse(const char *word, struct weight_format *format, char *reason, size_t reason_size) {
     const char *at = word;
     if (!parse_base(&at, format) || (*at != '\0' && *at != '+'))
@@ -172,6 +185,7 @@ void weight_format_name(const struct weight_format *format, char *word, size_t s
     else
         snprintf(base, sizeof(base), "%s", format->type == WEIGHT_F32 ? "f32" : "bf16");
     switch (format->store) {
+    case STORE_BYTEMASK: // of no word
     case STORE_DENSE:
         snprintf(word, size, "%s", base);
         break;

@@ -18,12 +18,7 @@ static void place_sections(struct packed_matrix *packed) {
     const size_t scales = format->type == WEIGHT_QUANTIZED ? (size_t)packed->groups * PACKED_PANEL_ROWS : 0;
     packed->zeros_at = align64(scales * (format->bits == 16 ? sizeof(float) : sizeof(uint16_t)));
     packed->masks_at = packed->zeros_at + (format->asymmetric ? align64(scales) : 0);
-    size_t masks = 0;
-    if (format->store == STORE_BLOCK)
-        masks = (size_t)packed->tiles;
-    else if (format->store != STORE_DENSE)
-        masks = (size_t)packed->tiles * TILE_CHUNKS * sizeof(uint64_t);
-    packed->values_at = packed->masks_at + align64(masks);
+    packed->values_at = packed->masks_at + align64((size_t)packed->tiles * (size_t)packed_mask_bytes(format));
 }
 
 static int check_quantized(const struct panel_origin *origin) {

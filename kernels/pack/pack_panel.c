@@ -194,6 +194,32 @@ static size_t write_present_codes(const struct panel_origin *origin, int row0, i
     return bytes;
 }
 
+// The same of a bytemask store.
+static size_t write_present_bytes(const struct panel_origin *origin, int row0, int column0, uint8_t *masks, uint8_t *values) {
+    const int bits = origin->format->bits, fields = 8 / bits, offset = origin->format->asymmetric ? 0 : symmetric_zero(bits);
+    uint8_t codes[TILE_CHUNKS][CHUNK_CODES];
+    size_t bytes = 0;
+    if (values != NULL)
+        gather_tile(origin, row0, column0, codes);
+    for (int unit = 0; unit < bits; unit++) {
+        uint64_t present[8], any = 0;
+        for (int field = 0; field < fields; field++)
+            any |= present[field] = chunk_mask(origin, column0 + (unit * fields + field) * CHUNK_COLUMNS);
+        if (values != NULL)
+            memcpy(masks + (size_t)unit * sizeof(any), &any, sizeof(any));
+        for (uint64_t left = values != NULL ? any : 0; left != 0; left &= left - 1) {
+            const int entry = __builtin_ctzll(left), zero = offset + origin_zero(origin, row0 + entry / CHUNK_COLUMNS, column0);
+            for (int field = 0; field < fields; field++) {
+                const int code = present[field] >> entry & 1 ? codes[unit * fields + field][entry] : zero;
+                *values |= (uint8_t)(code << field * bits);
+            }
+            values++;
+        }
+        bytes += (size_t)__builtin_popcountll(any);
+    }
+    return bytes;
+}
+
 static void put_float(const struct panel_origin *origin, uint8_t *values, size_t index, float value) {
     if (origin->format->type == WEIGHT_F32) {
         memcpy(values + index * sizeof(value), &value, sizeof(value));
@@ -266,8 +292,10 @@ static size_t write_tile(const struct panel_origin *origin, const struct packed_
             write_dense_floats(origin, row0, column0, values);
         return (size_t)TILE_CODES * (size_t)(format->bits / 8);
     }
-    const size_t mask_bytes = TILE_CHUNKS * sizeof(uint64_t); // of a tile: a bit an entry
+    const size_t mask_bytes = (size_t)packed_mask_bytes(format);
     uint8_t *masks = panel != NULL ? panel + packed->masks_at + (size_t)tile * mask_bytes : NULL;
+    if (weight_store(format) == STORE_BYTEMASK)
+        return write_present_bytes(origin, row0, column0, masks, values);
     if (format->type == WEIGHT_QUANTIZED && format->store != STORE_BLOCK)
         return write_present_codes(origin, row0, column0, masks, values);
     size_t bytes = 0;
@@ -278,7 +306,7 @@ static size_t write_tile(const struct panel_origin *origin, const struct packed_
         if (block && !block_present(origin, column))
             continue;
         if (panel != NULL && block)
-            panel[packed->masks_at + (size_t)tile] |= (uint8_t)(1 << chunk);
+            *masks |= (uint8_t)(1 << chunk);
         if (format->type != WEIGHT_QUANTIZED) {
             bytes += write_float_chunk(origin, row0, column, masks != NULL ? masks + chunk * (int)sizeof(uint64_t) : NULL, at);
             continue;

@@ -6,7 +6,7 @@
 //
 //   scales  (groups, 16) f16, beside 16-bit codes f32          quantized formats
 //   zeros   (groups, 16) u8                                     asymmetric formats
-//   masks   bitmask store: what is present; block store: one byte a tile, bit c = chunk c is present
+//   masks   bitmask and bytemask store: what is present; block store: one byte a tile, bit c = chunk c is present
 //   values
 //
 // Quantized values are stored unsigned, code + 2^(bits−1) for symmetric formats, so that the zero code of a symmetric format is
@@ -20,6 +20,8 @@
 //            each other in order, a byte each, from the plane's first byte; the plane ends with the longest of these rows. So 8-bit
 //            codes are all present codes one after the other; of 4-bit codes, those of even chunks in low nibbles, those of odd
 //            ones in high. n:m is stored as a bitmask too: it costs one bit a weight, as two 2-bit indices in each four do.
+//   bytemask of 4 and 2 bits, which have one plane: the bytes of the dense store in which any code is present, one after the other; the
+//            absent ones in them are the zero code. masks: one uint64 for each 64 bytes, bit = byte. A mask then serves 8/bits chunks.
 //   block    values: the present chunks, their codes packed densely from the low bits up.
 //
 // f32, bf16 and 16-bit codes (signed) are stored by column, bf16 by pair of columns:
@@ -47,6 +49,20 @@ struct packed_matrix {
     void *row_major;      // (rows, columns) f32, bf16 or int8 codes, instead of data, once prepared for a library
     size_t present, zero; // weights stored, and those among them that are zero
 };
+
+// What a tile takes in the section of masks.
+static inline int packed_mask_bytes(const struct weight_format *format) {
+    switch (weight_store(format)) {
+    case STORE_DENSE:
+        return 0;
+    case STORE_BLOCK:
+        return 1;
+    case STORE_BYTEMASK:
+        return (int)sizeof(uint64_t) * format->bits;
+    default:
+        return (int)sizeof(uint64_t) * TILE_CHUNKS;
+    }
+}
 
 static inline size_t align64(size_t bytes) { return (bytes + 63) / 64 * 64; }
 

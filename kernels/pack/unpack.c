@@ -104,6 +104,24 @@ static void next_sparse_codes(struct panel_reader *reader, int16_t codes[TILE_CO
     }
 }
 
+static void next_bytemask_codes(struct panel_reader *reader, int16_t codes[TILE_COLUMNS][PACKED_PANEL_ROWS]) {
+    const int bits = reader->packed->format.bits, fields = 8 / bits;
+    const uint64_t *masks = (const uint64_t *)(const void *)reader->panel.masks + reader->tile * bits;
+    const uint8_t *values = reader->panel.values + reader->position;
+    for (int unit = 0; unit < bits; unit++) {
+        for (int entry = 0; entry < CHUNK_CODES; entry++) {
+            const int row = entry / CHUNK_COLUMNS, zero = zero_code(reader, row);
+            const bool present = masks[unit] >> entry & 1;
+            for (int field = 0; field < fields; field++) {
+                const int code = present ? *values >> field * bits & ((1 << bits) - 1) : zero;
+                codes[(unit * fields + field) * CHUNK_COLUMNS + entry % CHUNK_COLUMNS][row] = (int16_t)(code - zero);
+            }
+            values += present;
+        }
+    }
+    reader->position = (size_t)(values - reader->panel.values);
+}
+
 void panel_next_codes(struct panel_reader *reader, int16_t codes[TILE_COLUMNS][PACKED_PANEL_ROWS]) {
     const struct packed_matrix *packed = reader->packed;
     const int bits = packed->format.bits;
@@ -120,6 +138,8 @@ void panel_next_codes(struct panel_reader *reader, int16_t codes[TILE_COLUMNS][P
             }
         }
         reader->position += (size_t)CHUNK_CODES * (size_t)bits;
+    } else if (weight_store(&packed->format) == STORE_BYTEMASK) {
+        next_bytemask_codes(reader, codes);
     } else {
         next_sparse_codes(reader, codes);
     }

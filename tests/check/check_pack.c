@@ -158,6 +158,39 @@ static void test_identity(void **state) {
     }
 }
 
+// Bytes of a tile of the dense store, eight bits wide, in which something is present.
+static size_t bytes_with_any(const struct linear_problem *problem) {
+    enum { TILE = 32, CHUNK = 4 };
+    const int bits = problem->format.bits, fields = 8 / bits;
+    size_t count = 0;
+    for (int row = 0; row < problem->rows; row++) {
+        for (int column = 0; column < problem->columns; column++) {
+            if (column % TILE % (CHUNK * fields) >= CHUNK)
+                continue; // of each byte, the column of its first field
+            bool any = false;
+            for (int field = 0; field < fields; field++)
+                any |= problem->mask[(size_t)row * (size_t)problem->columns + (size_t)(column + CHUNK * field)] != 0;
+            count += any;
+        }
+    }
+    return count;
+}
+
+static void test_stores(void **state) {
+    (void)state;
+    static const struct {
+        const char *word;
+        enum sparse_store store;
+    } cases[] = {{"q4g32", STORE_DENSE},         {"q4g32+s50", STORE_BITMASK},  {"q4g32+s75", STORE_BYTEMASK}, {"q8g32+s75", STORE_BITMASK},
+                 {"bf16+s90", STORE_BITMASK},    {"q3c+s90", STORE_BITMASK},    {"q2c+s50", STORE_BYTEMASK},    {"q2c+s75", STORE_BYTEMASK},
+                 {"q4c+2:4", STORE_BITMASK},     {"q4c+6:8", STORE_BYTEMASK},   {"q4g32+b16x4", STORE_BLOCK},  {"f32", STORE_DENSE}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const struct weight_format format = parse(cases[i].word);
+        if (weight_store(&format) != cases[i].store)
+            fail_msg("%s lies as %d", cases[i].word, weight_store(&format));
+    }
+}
+
 // The bytes of a store are those of its formula, plus padding: ((1 − s)·b + 1)/8 a weight for a bitmask.
 static void test_bytes(void **state) {
     (void)state;
@@ -180,7 +213,10 @@ static void test_bytes(void **state) {
                  {"q8g32+s50", .5 * 8 + 1 + .5},
                  {"q8g32+s75", .25 * 8 + 1 + .5},
                  {"q4g128+s50", .5 * 4 + 1 + .125},
-                 {"q2c+s90", .1 * 2 + 1},
+                 {"q3c+s90", .1 * 3 + 1},
+                 {"q4g32+s75", 4 / 8.0 + .5},
+                 {"q2c+s90", 2 / 8.0},
+                 {"q4g128a+6:8", 4 / 8.0 + 24.0 / 128},
                  {"q4c+2:4", 3},
                  {"q8c+4:8", 5},
                  {"q8c+b16x4", .5 * 8 + 1 / 64.0}};
@@ -190,14 +226,16 @@ static void test_bytes(void **state) {
         assert_int_equal(linear_problem_create(&format, 256, 1024, 1, false, 5, &problem), 0);
         const double present = (double)packed_present(problem.packed) / (256 * 1024.0);
         double bits = cases[i].bits;
-        if (format.store == STORE_BITMASK) // counted, since masks are drawn
+        if (weight_store(&format) == STORE_BYTEMASK) // counted, since masks are drawn
+            bits += 8.0 * (double)bytes_with_any(&problem) / (256 * 1024);
+        else if (format.store == STORE_BITMASK)
             bits += (present - (1 - format.sparsity)) * format.bits;
         if (format.store == STORE_BLOCK)
             bits += (present - .5) * format.bits;
         const double expected = bits * 256 * 1024 / 8, bytes = (double)packed_bytes(problem.packed);
-        // A panel's sections start at multiples of 64, its offset takes 8; of 4 or 2-bit codes the longest field says how many bytes a tile takes.
+        // A panel's sections start at multiples of 64, its offset takes 8; of a bitmask of 4 or 2-bit codes the longest field says how many bytes a tile takes.
         const double sections =
-            16 * (4 * 64.0 + 8) + 64 + (format.store == STORE_BITMASK && format.bits < 8 ? 256 * 1024 / 64.0 : 0);
+            16 * (4 * 64.0 + 8) + 64 + (weight_store(&format) == STORE_BITMASK && format.bits < 8 ? 256 * 1024 / 64.0 : 0);
         if (!(bytes >= expected - 1 && bytes <= expected + sections))
             fail_msg("%s: %.0f bytes, the formula says %.0f to %.0f", cases[i].word, bytes, expected,
                      expected + sections);
@@ -359,7 +397,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_words),    cmocka_unit_test(test_bad_words),     cmocka_unit_test(test_shapes),
         cmocka_unit_test(test_identity), cmocka_unit_test(test_bytes),         cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_float16),  cmocka_unit_test(test_quantize_rows),
+        cmocka_unit_test(test_float16),  cmocka_unit_test(test_quantize_rows),  cmocka_unit_test(test_stores),
     };
     return cmocka_run_group_tests_name("pack", tests, NULL, NULL);
 }

@@ -2,12 +2,12 @@
 #include "kernels/linear/simd_avx2.h"
 
 #define WEIGHT_TYPE WEIGHT_QUANTIZED
-#define BITS        2
-#define STORE       STORE_BITMASK
+#define BITS        4
+#define STORE       STORE_BYTEMASK
 #define IN_PLACE    0
 static inline __attribute__((always_inline)) const float *next_floats(struct source *source, float *buffer) {
     _Alignas(64) uint8_t bytes[TILE_CODES];
-    const uint8_t *codes = next_bitmask(source, BITS, bytes);
+    const uint8_t *codes = next_bytemask(source, BITS, bytes);
     codes_to_floats(source, codes, __builtin_popcount(source->present), buffer);
     return buffer;
 }
@@ -15,5 +15,5 @@ static inline __attribute__((always_inline)) const float *next_floats(struct sou
 #define MANY_TOKENS                 "kernels/linear/linear_f32_many.h"
 #include "kernels/linear/linear_f32_simd.h"
 
-LINEAR_F32_KERNEL(linear_f32_q2bitmask_avx2, ISA_AVX2,
-                  "q2: a mask a chunk, then the present codes; bound by widening codes to f32");
+LINEAR_F32_KERNEL(linear_f32_q4bytemask_avx2, ISA_AVX2,
+                  "q4: a mask for each 64 bytes of dense ones, then those with something in them; bound by widening codes to f32");

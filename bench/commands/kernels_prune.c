@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
-// llmsweep kernels --prune: the speed of the bitmask store against the prune ratio, beside the dense store of the same weights, and the
-// ratio from which on pruning is faster.
+// llmsweep kernels --prune: the speed of the bitmask store against the prune ratio, beside the dense store of the same weights, the
+// ratio from which on pruning is faster, and what the sparse kernel takes where nothing has to be waited for: a core's part of the time.
 #include "bench/commands/kernels_command.h"
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "harness/stats.h"
@@ -17,6 +18,23 @@ enum { RATIOS = sizeof(ratios) / sizeof(*ratios) };
 
 struct point {
     double pruned, speed, bytes; // dense time and bytes ÷ sparse ones
+    double core;                 // sparse time a row with weights in second-level cache ÷ that of all rows
+};
+
+enum { NEAR_BYTES = 448 << 10 }; // of dense weights, a thread: within a second-level cache
+static const double core_bound = 0.9; // of the time: from here on fewer bytes hardly make it less
+
+// A matrix that is pruned and timed, and the first rows of it that are near a core.
+struct matrix_case {
+    const char *base;
+    int rows, near_rows, columns, tokens;
+};
+
+// What takes turns: the dense and the sparse weights, and a part of the sparse ones that stays in second-level caches.
+enum { DENSE, SPARSE, NEAR, TURNS };
+struct turns {
+    struct kernel_bencher *bencher, *near_bencher;
+    struct kernel_bench *bench[TURNS];
 };
 
 // Opens the kernel that is picked for the format. A kernel that is wrong is not timed.
@@ -39,26 +57,39 @@ static int open_format(const struct kernels_request *request, struct kernel_benc
     return status != 0 ? status : kernel_bench_open(bench, bencher, kernel, full, error, error_size);
 }
 
-// The two by turns, so that what the machine does meanwhile meets both.
-static int compare(struct kernel_bench *dense, struct kernel_bench *sparse, struct point *point, char *error, size_t error_size) {
+// As many rows as are near, a whole number of panels a thread.
+static int near_rows(const struct kernels_request *request, const char *base, int columns) {
+    struct weight_format format;
+    char reason[256];
+    const int step = PACKED_PANEL_ROWS * request->bench.threads;
+    if (weight_format_parse(base, &format, reason, sizeof(reason)) != 0)
+        return step; // what opens the format says so
+    const int steps = (int)(NEAR_BYTES / ((double)columns * format.bits / 8) / PACKED_PANEL_ROWS);
+    return step * (steps < 1 ? 1 : steps);
+}
+
+// By turns, so that what the machine does meanwhile meets all.
+static int compare(struct turns *turns, double near_share, struct point *point, char *error, size_t error_size) {
     struct kernel_bench_result of_dense, of_sparse;
-    double speeds[VISITS];
+    double speeds[VISITS], cores[VISITS];
     int status = 0;
     for (int i = 0; i < VISITS && status == 0; i++) {
-        double dense_ns, sparse_ns;
-        status = kernel_bench_visit(dense, &dense_ns, error, error_size);
-        if (status == 0)
-            status = kernel_bench_visit(sparse, &sparse_ns, error, error_size);
-        if (status == 0)
-            speeds[i] = dense_ns / sparse_ns;
+        double ns[TURNS];
+        for (int t = 0; t < TURNS && status == 0; t++)
+            status = kernel_bench_visit(turns->bench[t], &ns[t], error, error_size);
+        speeds[i] = ns[DENSE] / ns[SPARSE];
+        cores[i] = ns[NEAR] / near_share / ns[SPARSE];
     }
-    if (status != 0 || (status = kernel_bench_result(dense, &of_dense)) != 0 || (status = kernel_bench_result(sparse, &of_sparse)) != 0)
+    if (status != 0 || (status = kernel_bench_result(turns->bench[DENSE], &of_dense)) != 0 ||
+        (status = kernel_bench_result(turns->bench[SPARSE], &of_sparse)) != 0)
         return status;
     point->bytes = of_dense.bytes / of_sparse.bytes;
     status = stats_quantile(speeds, VISITS, 0.5, &point->speed);
     if (status == 0)
-        printf("%-32s %5.1f%% %11.0f %11.0f %8.2f %8.2f %9.0f%% %s %.1f GB/s\n", of_sparse.shape, 100 * point->pruned, of_dense.ns.estimate,
-               of_sparse.ns.estimate, point->speed, point->bytes, 100 * point->speed / point->bytes,
+        status = stats_quantile(cores, VISITS, 0.5, &point->core);
+    if (status == 0)
+        printf("%-32s %5.1f%% %11.0f %11.0f %8.2f %8.2f %9.0f%% %9.0f%% %s %.1f GB/s\n", of_sparse.shape, 100 * point->pruned,
+               of_dense.ns.estimate, of_sparse.ns.estimate, point->speed, point->bytes, 100 * point->speed / point->bytes, 100 * point->core,
                of_sparse.cold ? "cold" : "hot", of_sparse.bandwidth);
     fflush(stdout);
     return status;
@@ -80,57 +111,92 @@ static double break_even(const struct point points[RATIOS], bool of_bytes, bool 
     return points[RATIOS - 1].pruned;
 }
 
-static int sweep(const struct kernels_request *request, struct kernel_bencher *bencher, const char *base, const char *shape, char *error,
-                 size_t error_size) {
-    struct kernel_bench *dense = NULL, *sparse = NULL;
+// The first ratio from which on a core's work alone takes most of the time; 2 where none is.
+static double core_from(const struct point points[RATIOS]) {
+    int first = RATIOS;
+    while (first > 0 && points[first - 1].core >= core_bound)
+        first--;
+    return first < RATIOS ? points[first].pruned : 2;
+}
+
+static int sweep(const struct kernels_request *request, struct turns *turns, const struct matrix_case *at, char *error, size_t error_size) {
     const struct kernel *of_dense = NULL, *of_sparse = NULL;
     struct point points[RATIOS];
-    int status = open_format(request, bencher, base, shape, &of_dense, &dense, error, error_size);
+    char shape[64], near_shape[64];
+    snprintf(shape, sizeof(shape), "%dx%d m%d", at->rows, at->columns, at->tokens);
+    snprintf(near_shape, sizeof(near_shape), "%dx%d m%d", at->near_rows, at->columns, at->tokens);
+    int status = open_format(request, turns->bencher, at->base, shape, &of_dense, &turns->bench[DENSE], error, error_size);
     for (int i = 0; i < RATIOS && status == 0; i++) {
         char word[48];
         points[i].pruned = ratios[i];
-        snprintf(word, sizeof(word), "%s+s%g", base, 100 * ratios[i]);
-        status = open_format(request, bencher, word, shape, &of_sparse, &sparse, error, error_size);
+        snprintf(word, sizeof(word), "%s+s%g", at->base, 100 * ratios[i]);
+        status = open_format(request, turns->bencher, word, shape, &of_sparse, &turns->bench[SPARSE], error, error_size);
         if (status == 0)
-            status = compare(dense, sparse, &points[i], error, error_size);
-        kernel_bench_close(sparse);
-        sparse = NULL;
+            status = open_format(request, turns->near_bencher, word, near_shape, &of_sparse, &turns->bench[NEAR], error, error_size);
+        if (status == 0)
+            status = compare(turns, (double)at->near_rows / at->rows, &points[i], error, error_size);
+        for (int t = SPARSE; t < TURNS; t++) {
+            kernel_bench_close(turns->bench[t]);
+            turns->bench[t] = NULL;
+        }
     }
-    kernel_bench_close(dense);
+    kernel_bench_close(turns->bench[DENSE]);
+    turns->bench[DENSE] = NULL;
     if (status != 0)
         return status;
     bool never, never_bytes;
-    const double speed = break_even(points, false, &never), bytes = break_even(points, true, &never_bytes);
-    printf("%s %s: pruning is faster from %s%.1f%% on; fewer bytes from %s%.1f%% on (%s beside %s)\n\n", base, shape, never ? "above " : "",
-           100 * speed, never_bytes ? "above " : "", 100 * bytes, of_sparse->name, of_dense->name);
+    const double speed = break_even(points, false, &never), bytes = break_even(points, true, &never_bytes), core = core_from(points);
+    printf("%s %s: pruning is faster from %s%.1f%% on; fewer bytes from %s%.1f%% on (%s beside %s)\n", at->base, shape,
+           never ? "above " : "", 100 * speed, never_bytes ? "above " : "", 100 * bytes, of_sparse->name, of_dense->name);
+    if (core <= 1)
+        printf("%s %s: from %.1f%% on a core's work takes %.0f%% and more of the time: there fewer bytes hardly help\n", at->base, shape,
+               100 * core, 100 * core_bound);
+    printf("\n");
     return 0;
+}
+
+static int run_cases(const struct kernels_request *request, const struct matrix_case *cases, int count, char *error, size_t error_size) {
+    struct kernel_bench_options options = request->bench;
+    struct turns turns = {0};
+    options.visits = VISITS * RATIOS; // of the dense store
+    options.all_visits = true;
+    options.sampler.max_time *= RATIOS;
+    int status = kernel_bencher_open(&turns.bencher, &options, error, error_size);
+    if (status != 0)
+        return status;
+    options.cache = KERNEL_CACHE_HOT;
+    status = kernel_bencher_open(&turns.near_bencher, &options, error, error_size);
+    if (status == 0)
+        printf("%-32s %6s %11s %11s %8s %8s %10s %10s\n", "weights", "pruned", "dense ns", "sparse ns", "speed ×", "bytes ×", "of bytes",
+               "core alone");
+    for (int i = 0; i < count && status == 0; i++)
+        status = sweep(request, &turns, &cases[i], error, error_size);
+    kernel_bencher_close(turns.near_bencher);
+    kernel_bencher_close(turns.bencher);
+    return status;
 }
 
 int kernels_prune(const struct kernels_request *request) {
     static const char *const bases[] = {"q8g32", "q4g32", "bf16"};
-    struct kernel_bench_options options = request->bench;
-    struct kernel_bencher *bencher;
+    const int formats = request->format != NULL ? 1 : 3, tokens = request->token_count > 0 ? request->token_count : 1;
+    const int matrices = request->matrix_count > 0 ? request->matrix_count : 1, count = matrices * tokens * formats;
     char error[512] = "";
-    options.visits = VISITS * RATIOS; // of the dense store
-    options.all_visits = true;
-    options.sampler.max_time *= RATIOS;
-    if (kernel_bencher_open(&bencher, &options, error, sizeof(error)) != 0) {
-        fprintf(stderr, "llmsweep: kernels: %s\n", error);
+    struct matrix_case *cases = calloc((size_t)count, sizeof(*cases));
+    if (cases == NULL) {
+        fprintf(stderr, "llmsweep: kernels: out of memory\n");
         return 3;
     }
-    printf("%-32s %6s %11s %11s %8s %8s %10s\n", "weights", "pruned", "dense ns", "sparse ns", "speed ×", "bytes ×", "of bytes");
-    const int tokens = request->token_count > 0 ? request->token_count : 1, matrices = request->matrix_count > 0 ? request->matrix_count : 1;
-    int status = 0;
-    for (int i = 0; i < matrices * tokens * 3 && status == 0; i++) {
-        const int base = i % 3, t = i / 3 % tokens, m = i / 3 / tokens;
-        char shape[64];
-        if (request->format != NULL && base > 0)
-            continue;
-        snprintf(shape, sizeof(shape), "%dx%d m%d", request->matrix_count > 0 ? request->matrices[m].rows : 2048,
-                 request->matrix_count > 0 ? request->matrices[m].columns : 5632, request->token_count > 0 ? request->tokens[t] : 1);
-        status = sweep(request, bencher, request->format != NULL ? request->format : bases[base], shape, error, sizeof(error));
+    for (int i = 0; i < count; i++) {
+        const int t = i / formats % tokens, m = i / formats / tokens;
+        struct matrix_case *at = &cases[i];
+        *at = (struct matrix_case){.base = request->format != NULL ? request->format : bases[i % formats],
+                                   .rows = request->matrix_count > 0 ? request->matrices[m].rows : 2048,
+                                   .columns = request->matrix_count > 0 ? request->matrices[m].columns : 5632,
+                                   .tokens = request->token_count > 0 ? request->tokens[t] : 1};
+        at->near_rows = near_rows(request, at->base, at->columns);
     }
-    kernel_bencher_close(bencher);
+    const int status = run_cases(request, cases, count, error, sizeof(error));
+    free(cases);
     if (status != 0)
         fprintf(stderr, "llmsweep: kernels: %s\n", error);
     return status == 0 ? 0 : status == -EINVAL ? 2 : 3;

@@ -51,6 +51,7 @@ grep -q '^q4g32 *q8 *linear_q8_q4_avx2' "$work/list" || problem "LLMSWEEP_ISA=av
 "$llmsweep" kernels --prune --format q8g32 --shapes 64x256 --cache hot --time 0.01 >"$work/prune" 2>&1 ||
     problem "kernels --prune failed: $(cat "$work/prune")"
 [ "$(grep -c '^q8g32+s[0-9.]* q8g 64x256 m1 .* hot ' "$work/prune")" = 9 ] || problem "--prune has not nine ratios: $(cat "$work/prune")"
+[ "$(grep -c '%  *[1-9][0-9]*% hot ' "$work/prune")" = 9 ] || problem "--prune does not say what a core alone takes: $(cat "$work/prune")"
 grep -q '^q8g32 64x256 m1: pruning is faster from .*; fewer bytes from 1[0-9]\.[0-9]% on' "$work/prune" ||
     problem "--prune does not say from where on pruning pays: $(tail -2 "$work/prune")"
 LLMSWEEP_ISA=sse "$llmsweep" kernels --list 2>"$work/err" && problem "LLMSWEEP_ISA=sse is accepted"

@@ -24,7 +24,7 @@ struct point {
 enum { NEAR_BYTES = 448 << 10 }; // of dense weights, a thread: within a second-level cache
 static const double core_bound = 0.9; // of the time: from here on fewer bytes hardly make it less
 
-// A matrix that is pruned and timed, and the first rows of it that are near a core.
+// A matrix that is pruned and timed, and the rows of one like it that is near the cores.
 struct matrix_case {
     const char *base;
     int rows, near_rows, columns, tokens;

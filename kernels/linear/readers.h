@@ -147,6 +147,19 @@ FLATTEN uint64_t chunk_mask_once(const uint8_t *masks, int chunk) {
     return mask;
 }
 
+// To be called for each tile, of at most `bits` lines. As many lines as a tile has on average. Not chunk by chunk: scalar additions take the
+// port that the expansion needs.
+FLATTEN void fetch_present(struct source *source, enum sparse_store store, int bits) {
+    const ptrdiff_t far = values_ahead(source, store);
+#pragma GCC unroll 8
+    for (int line = 0; line < bits; line++) {
+        if (line >= source->fetch.lines)
+            break;
+        prefetch_both(source->values + 64 * line, far, 2 * NEAR_AHEAD);
+    }
+    prefetch_section(source, source->masks);
+}
+
 // What a plane of a tile takes: the longest of its fields.
 FLATTEN size_t longest_field(const size_t positions[8], int width) {
     size_t longest = positions[0];
@@ -157,15 +170,7 @@ FLATTEN size_t longest_field(const size_t positions[8], int width) {
 }
 
 FLATTEN void open_bitmask(struct source *source, int bits, struct tile *tile) {
-    const ptrdiff_t far = values_ahead(source, STORE_BITMASK);
-    // As many lines as a tile has on average. Not chunk by chunk: scalar additions take the port that the expansion needs.
-#pragma GCC unroll 8
-    for (int line = 0; line < bits; line++) {
-        if (line >= source->fetch.lines)
-            break;
-        prefetch_both(source->values + 64 * line, far, 2 * NEAR_AHEAD);
-    }
-    prefetch_section(source, source->masks);
+    fetch_present(source, STORE_BITMASK, bits);
     tile->masks = source->masks;
     tile->plane[0] = source->values;
     source->masks += sizeof(uint64_t) * TILE_CHUNKS;
@@ -235,14 +240,7 @@ FLATTEN void close_bitmask(struct source *source, int bits, const struct tile *t
 
 #if HAS_SPREAD
 FLATTEN void open_bytemask(struct source *source, int bits, struct tile *tile) {
-    const ptrdiff_t far = values_ahead(source, STORE_BYTEMASK);
-#pragma GCC unroll 4
-    for (int line = 0; line < bits; line++) {
-        if (line >= source->fetch.lines)
-            break;
-        prefetch_both(source->values + 64 * line, far, 2 * NEAR_AHEAD);
-    }
-    prefetch_section(source, source->masks);
+    fetch_present(source, STORE_BYTEMASK, bits);
     tile->masks = source->masks;
     tile->next = source->values;
     source->masks += sizeof(uint64_t) * (size_t)bits;

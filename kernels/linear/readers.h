@@ -246,17 +246,21 @@ FLATTEN void open_bytemask(struct source *source, int bits, struct tile *tile) {
     source->masks += sizeof(uint64_t) * (size_t)bits;
 }
 
-// To be called for the chunks in order: brings what the chunk and those that share its bytes need.
-FLATTEN void open_bytemask_chunk(struct tile *tile, int bits, int chunk, const struct absent *absent) {
-    if (chunk * bits % 8 != 0)
+// To be called for the chunks in order: the first of those that share bytes brings these.
+FLATTEN void read_bytemask(struct tile *tile, int bits, int chunk, bool in_place, const struct absent *absent, vint codes[VECTORS]) {
+    (void)in_place;
+    if (chunk * bits % 8 == 0) {
+        const uint64_t mask = chunk_mask_once(tile->masks, chunk * bits / 8);
+        load_present(tile->next, mask, tile->bytes);
+        tile->next += __builtin_popcountll(mask);
+        place_present(tile->bytes, mask, absent->bytes);
+    }
+#if HAS_FIELDS_IN_PLACE
+    if (in_place) {
+        codes[0] = planes_in_place(tile->bytes, bits, chunk);
         return;
-    const uint64_t mask = chunk_mask_once(tile->masks, chunk * bits / 8);
-    load_present(tile->next, mask, tile->bytes);
-    tile->next += __builtin_popcountll(mask);
-    place_present(tile->bytes, mask, absent->bytes);
-}
-
-FLATTEN void read_bytemask(const struct tile *tile, int bits, int chunk, vint codes[VECTORS]) {
+    }
+#endif
 #pragma GCC unroll 2
     for (int v = 0; v < VECTORS; v++)
         codes[v] = vint_field(tile->bytes[v], bits, chunk * bits % 8, 0);
@@ -335,23 +339,19 @@ FLATTEN void tile_open(struct source *source, enum sparse_store store, int bits,
 FLATTEN void tile_chunk(struct tile *tile, enum sparse_store store, int bits, int chunk, bool in_place, const struct absent *absent,
                         vint codes[VECTORS]) {
     (void)absent, (void)in_place;
-#if HAS_SPREAD
-    if (store == STORE_BYTEMASK)
-        open_bytemask_chunk(tile, bits, chunk, absent);
-#endif
     if (store == STORE_BLOCK)
         packed_codes(tile->at[0][chunk], bits, codes);
+#if HAS_SPREAD
+    else if (store == STORE_BYTEMASK)
+        read_bytemask(tile, bits, chunk, in_place, absent, codes);
+#endif
 #if HAS_FIELDS_IN_PLACE
-    else if (in_place && store == STORE_BYTEMASK)
-        codes[0] = planes_in_place(tile->bytes, bits, chunk);
     else if (in_place)
         codes[0] = store == STORE_DENSE ? read_planes_in_place(tile, bits, chunk) : read_bitmask_in_place(tile, bits, chunk, absent);
 #endif
     else if (store == STORE_DENSE)
         read_planes(tile, bits, chunk, codes);
 #if HAS_SPREAD
-    else if (store == STORE_BYTEMASK)
-        read_bytemask(tile, bits, chunk, codes);
     else
         read_bitmask(tile, bits, chunk, absent, codes);
 #endif

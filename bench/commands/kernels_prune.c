@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "harness/stats.h"
@@ -73,15 +72,16 @@ static int compare(struct turns *turns, double near_share, struct point *point, 
     struct kernel_bench_result of_dense, of_sparse;
     double speeds[VISITS], cores[VISITS];
     int status = 0;
-    for (int i = 0; i < VISITS && status == 0; i++) {
+    for (int i = 0; i < VISITS; i++) {
         double ns[TURNS];
         for (int t = 0; t < TURNS && status == 0; t++)
             status = kernel_bench_visit(turns->bench[t], &ns[t], error, error_size);
+        if (status != 0)
+            return status;
         speeds[i] = ns[DENSE] / ns[SPARSE];
         cores[i] = ns[NEAR] / near_share / ns[SPARSE];
     }
-    if (status != 0 || (status = kernel_bench_result(turns->bench[DENSE], &of_dense)) != 0 ||
-        (status = kernel_bench_result(turns->bench[SPARSE], &of_sparse)) != 0)
+    if ((status = kernel_bench_result(turns->bench[DENSE], &of_dense)) != 0 || (status = kernel_bench_result(turns->bench[SPARSE], &of_sparse)) != 0)
         return status;
     point->bytes = of_dense.bytes / of_sparse.bytes;
     status = stats_quantile(speeds, VISITS, 0.5, &point->speed);
@@ -155,49 +155,44 @@ static int sweep(const struct kernels_request *request, struct turns *turns, con
     return 0;
 }
 
-static int run_cases(const struct kernels_request *request, const struct matrix_case *cases, int count, char *error, size_t error_size) {
-    struct kernel_bench_options options = request->bench;
-    struct turns turns = {0};
-    options.visits = VISITS * RATIOS; // of the dense store
-    options.all_visits = true;
-    options.sampler.max_time *= RATIOS;
-    int status = kernel_bencher_open(&turns.bencher, &options, error, error_size);
-    if (status != 0)
-        return status;
-    options.cache = KERNEL_CACHE_HOT;
-    status = kernel_bencher_open(&turns.near_bencher, &options, error, error_size);
-    if (status == 0)
-        printf("%-32s %6s %11s %11s %8s %8s %10s %10s\n", "weights", "pruned", "dense ns", "sparse ns", "speed ×", "bytes ×", "of bytes",
-               "core alone");
-    for (int i = 0; i < count && status == 0; i++)
-        status = sweep(request, &turns, &cases[i], error, error_size);
-    kernel_bencher_close(turns.near_bencher);
-    kernel_bencher_close(turns.bencher);
+// The cases in order: formats, then tokens, then matrices.
+static int run_cases(const struct kernels_request *request, struct turns *turns, char *error, size_t error_size) {
+    static const char *const bases[] = {"q8g32", "q4g32", "bf16"};
+    const int formats = request->format != NULL ? 1 : 3, tokens = request->token_count > 0 ? request->token_count : 1;
+    const int matrices = request->matrix_count > 0 ? request->matrix_count : 1;
+    int status = 0;
+    for (int i = 0; i < matrices * tokens * formats && status == 0; i++) {
+        const int t = i / formats % tokens, m = i / formats / tokens;
+        struct matrix_case at = {.base = request->format != NULL ? request->format : bases[i % formats],
+                                 .rows = request->matrix_count > 0 ? request->matrices[m].rows : 2048,
+                                 .columns = request->matrix_count > 0 ? request->matrices[m].columns : 5632,
+                                 .tokens = request->token_count > 0 ? request->tokens[t] : 1};
+        at.near_rows = near_rows(request, at.base, at.columns);
+        status = sweep(request, turns, &at, error, error_size);
+    }
     return status;
 }
 
 int kernels_prune(const struct kernels_request *request) {
-    static const char *const bases[] = {"q8g32", "q4g32", "bf16"};
-    const int formats = request->format != NULL ? 1 : 3, tokens = request->token_count > 0 ? request->token_count : 1;
-    const int matrices = request->matrix_count > 0 ? request->matrix_count : 1, count = matrices * tokens * formats;
+    struct kernel_bench_options options = request->bench;
+    struct turns turns = {0};
     char error[512] = "";
-    struct matrix_case *cases = calloc((size_t)count, sizeof(*cases));
-    if (cases == NULL) {
-        fprintf(stderr, "llmsweep: kernels: out of memory\n");
-        return 3;
+    options.visits = VISITS * RATIOS; // of the dense store
+    options.all_visits = true;
+    options.sampler.max_time *= RATIOS;
+    int opened = kernel_bencher_open(&turns.bencher, &options, error, sizeof(error));
+    options.cache = KERNEL_CACHE_HOT;
+    if (opened == 0)
+        opened = kernel_bencher_open(&turns.near_bencher, &options, error, sizeof(error));
+    int status = 0;
+    if (opened == 0) {
+        printf("%-32s %6s %11s %11s %8s %8s %10s %10s\n", "weights", "pruned", "dense ns", "sparse ns", "speed ×", "bytes ×", "of bytes",
+               "core alone");
+        status = run_cases(request, &turns, error, sizeof(error));
     }
-    for (int i = 0; i < count; i++) {
-        const int t = i / formats % tokens, m = i / formats / tokens;
-        struct matrix_case *at = &cases[i];
-        *at = (struct matrix_case){.base = request->format != NULL ? request->format : bases[i % formats],
-                                   .rows = request->matrix_count > 0 ? request->matrices[m].rows : 2048,
-                                   .columns = request->matrix_count > 0 ? request->matrices[m].columns : 5632,
-                                   .tokens = request->token_count > 0 ? request->tokens[t] : 1};
-        at->near_rows = near_rows(request, at->base, at->columns);
-    }
-    const int status = run_cases(request, cases, count, error, sizeof(error));
-    free(cases);
-    if (status != 0)
+    kernel_bencher_close(turns.near_bencher);
+    kernel_bencher_close(turns.bencher);
+    if (opened != 0 || status != 0)
         fprintf(stderr, "llmsweep: kernels: %s\n", error);
-    return status == 0 ? 0 : status == -EINVAL ? 2 : 3;
+    return opened != 0 ? 3 : status == 0 ? 0 : status == -EINVAL ? 2 : 3;
 }

@@ -42,25 +42,37 @@ size_t linear_scratch_bytes(int n, int k, int m) {
     return most > tiles ? most : tiles;
 }
 
-// Zen 4, from memory, one thread, over 4 KB ahead: 8 KB with 2 bits 1.35, 4 bits 1.1 to 1.15, 6 bits 1.01 to 1.05, sparse ones 1.0 to 1.2, 8 bits 0.95 with
-// one token, 1.07 with 4 and 1.2 with 8; 6 KB half of that, 16 KB no more but with a bitmask of 8-bit codes to 50% absent, 1.05 to 1.09 over 8 KB. 8 bits with one
-// token 1.05 to 1.1 if first-level cache is left to hardware. Dense floats 1.12 (f32) to 1.3 (bf16) if all is, but bf16 takes 1.4 times as long then with 8
-// tokens. An Intel CPU was 1 to 10% slower at 8 KB.
-struct fetch_distance linear_fetch_distance(const struct weight_format *format, int tokens) {
+// Whether a CPU of AMD reads such dense weights fastest by its own prefetchers alone, which they are where a core computes in less than half of the time that
+// reading takes. Zen 4, from memory, one thread, by turns: 8 bits and one token 1.06 to 1.16 over what was best with fetches (in cache 1.24), two tokens
+// 1.04 to 1.1; 4 bits and one token 1.16 to 1.2 with groups of more than 32, 0.95 to 1.1 with groups of 32 (in cache 1.1); f32 1.12, bf16 1.3. All others are up to a
+// third slower so.
+static bool read_by_hardware(const struct weight_format *format, int tokens, int streams, bool quick) {
+    if (format->store != STORE_DENSE)
+        return false;
+    if (format->type != WEIGHT_QUANTIZED)
+        return format->type == WEIGHT_F32 || tokens <= 2;
+    if (format->bits == 4)
+        return quick && tokens == 1 && (streams == 1 || format->group != TILE_COLUMNS);
+    return quick && tokens <= 2 && format->bits == 8;
+}
+
+// The same CPU, over 4 KB ahead: 8 KB with 2 bits 1.35, 4 bits 1.1 to 1.15, 6 bits 1.01 to 1.05, sparse ones 1.0 to 1.2, 8 bits 1.07 with 4 tokens and
+// 1.2 with 8; 6 KB half of that, 16 KB no more but with a bitmask of 8-bit codes to 50% absent, 1.05 to 1.09 over 8 KB. An Intel CPU was 1 to 10% slower at 8 KB.
+struct fetch_distance linear_fetch_distance(const struct weight_format *format, int tokens, int streams, bool quick) {
     enum { ZEN_FAR = 8192, ZEN_SPARSE_Q8_FAR = 16384 };
 #if defined(__x86_64__)
     if (__builtin_cpu_is("amd")) {
-        const bool dense = format->store == STORE_DENSE;
-        if (dense && (format->type == WEIGHT_F32 || (format->type == WEIGHT_BF16 && tokens <= 2)))
-            return (struct fetch_distance){0, false};
-        if (dense && format->type == WEIGHT_QUANTIZED && format->bits == 8 && tokens <= 2)
-            return (struct fetch_distance){FAR_AHEAD, tokens > 1};
-        if (weight_store(format) == STORE_BITMASK && format->type == WEIGHT_QUANTIZED && format->bits == 8)
-            return (struct fetch_distance){ZEN_SPARSE_Q8_FAR, true};
-        if (format->type == WEIGHT_QUANTIZED || !dense)
-            return (struct fetch_distance){ZEN_FAR, true};
+        const bool codes = format->type == WEIGHT_QUANTIZED, dense = format->store == STORE_DENSE;
+        if (read_by_hardware(format, tokens, streams, quick))
+            return (struct fetch_distance){.turns = tokens > 1};
+        const bool early = weight_store(format) == STORE_BITMASK && codes && format->bits == 8;
+        const ptrdiff_t far = early ? ZEN_SPARSE_Q8_FAR : codes || !dense ? ZEN_FAR : FAR_AHEAD;
+        // one token of 8 bits that is computed slowly: 1.05 to 1.1 if first-level cache is left to hardware, 8 KB ahead 0.95
+        if (dense && codes && format->bits == 8 && tokens == 1)
+            return (struct fetch_distance){.far = FAR_AHEAD / streams, .sections = SECTION_AHEAD, .turns = true};
+        return (struct fetch_distance){.far = far / streams, .sections = SECTION_AHEAD, .near = true, .turns = true};
     }
 #endif
-    (void)format, (void)tokens;
-    return (struct fetch_distance){FAR_AHEAD, true};
+    (void)format, (void)tokens, (void)quick, (void)read_by_hardware;
+    return (struct fetch_distance){.far = FAR_AHEAD / streams, .sections = SECTION_AHEAD, .near = true, .turns = true};
 }

@@ -176,7 +176,7 @@ static void few_linear(const struct linear_call *call) {
         interleave(scratch.x, call->x, call->x_stride, call->m, width, weights->columns);
     if (rounded)
         round_to_bf16(scratch.x, (size_t)width * (size_t)weights->columns);
-    const struct fetch_plan plan = fetch_plan(weights, call->m, 1);
+    const struct fetch_plan plan = fetch_plan(weights, call->m, 1, false);
     const int end = linear_panel_end(call);
     for (int panel = linear_panel_begin(call), panels; panel < end; panel += panels) {
         panels = linear_minimum(FEW_PANELS(width), end - panel);

@@ -246,7 +246,7 @@ static void few_linear(const struct linear_call *call) {
     static void (*const functions[FEW_BLOCK / 4][FEW_PANELS][2])(struct few_work *) = {FEW_SHAPES(FEW_ENTRY)};
     const struct packed_matrix *weights = call->weights;
     const struct few_tokens tokens = few_tokens(call);
-    const struct fetch_plan plan = fetch_plan(weights, call->m, 1);
+    const struct fetch_plan plan = fetch_plan(weights, call->m, 1, false);
     few_pack(call, &tokens);
     matrix_tiles_begin(tokens.height, tokens.unit);
     struct few_work work = {.groups = weights->groups,

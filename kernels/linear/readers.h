@@ -316,9 +316,11 @@ FLATTEN void tile_open(struct source *source, enum sparse_store store, int bits,
                        struct tile *tile) {
     if (store == STORE_DENSE) {
         const ptrdiff_t far = values_ahead(source, STORE_DENSE);
+        if (far != 0) {
 #pragma GCC unroll 8
-        for (int line = 0; line < bits; line++)
-            __builtin_prefetch(source->values + 64 * line + far, 0, 2);
+            for (int line = 0; line < bits; line++)
+                __builtin_prefetch(source->values + 64 * line + far, 0, 2);
+        }
         if (source->fetch.near) {
 #pragma GCC unroll 8
             for (int line = 0; line < bits; line++)

@@ -268,7 +268,7 @@ FLATTEN const float *next_floats_bitmask(struct source *source, float *buffer, b
 // The same without the buffer: the next two columns, in registers.
 FLATTEN void read_bitmask_columns(struct source *source, bool bf16, vfloat columns[2][VECTORS]) {
     vfloat pair[2];
-    prefetch_far(source->values, source->fetch.values);
+    prefetch_both(source->values, source->fetch.values, 2 * NEAR_AHEAD);
     if (bf16) {
         widen_pairs(next_bf16_pair(source), pair);
     } else {

@@ -13,12 +13,17 @@ float weight_scale_round(int bits, float scale) {
     return bits == 16 ? scale : float16_to_float(float_to_float16(scale));
 }
 
-static void place_sections(struct packed_matrix *packed) {
+// Returns where the section of values begins.
+static size_t place_sections(struct packed_matrix *packed) {
     const struct weight_format *format = &packed->format;
+    const size_t panels = (size_t)packed->panels;
     const size_t scales = format->type == WEIGHT_QUANTIZED ? (size_t)packed->groups * PACKED_PANEL_ROWS : 0;
-    packed->zeros_at = align64(scales * (format->bits == 16 ? sizeof(float) : sizeof(uint16_t)));
-    packed->masks_at = packed->zeros_at + (format->asymmetric ? align64(scales) : 0);
-    packed->values_at = packed->masks_at + align64((size_t)packed->tiles * (size_t)packed_mask_bytes(format));
+    packed->scale_bytes = align64(scales * (format->bits == 16 ? sizeof(float) : sizeof(uint16_t)));
+    packed->zero_bytes = format->asymmetric ? align64(scales) : 0;
+    packed->mask_bytes = align64((size_t)packed->tiles * (size_t)packed_mask_bytes(format));
+    packed->zeros_at = panels * packed->scale_bytes;
+    packed->masks_at = packed->zeros_at + panels * packed->zero_bytes;
+    return packed->masks_at + panels * packed->mask_bytes;
 }
 
 static int check_quantized(const struct panel_origin *origin) {
@@ -48,7 +53,7 @@ static int check_quantized(const struct panel_origin *origin) {
     return wrong ? -EINVAL : 0;
 }
 
-// Finds the size of each panel, and counts. By static shares of the panels, as the threads that read them have it.
+// Finds the size of each panel's values, which `offsets` then has at the next panel's place, and counts. By static shares of the panels, as the threads that read them have it.
 static int measure(const struct panel_origin *shared, struct packed_matrix *packed) {
     size_t present = 0, zero = 0;
     int no_memory = 0, wrong = 0;
@@ -67,7 +72,7 @@ static int measure(const struct panel_origin *shared, struct packed_matrix *pack
             if (origin.format->store != STORE_DENSE)
                 panel_find_present(&origin, row0);
             wrong |= origin.format->store == STORE_N_OF_M && !panel_has_n_of_m(&origin, row0);
-            packed->offsets[index] = panel_write(&origin, packed, row0, NULL);
+            packed->offsets[index + 1] = panel_write(&origin, packed, row0, NULL);
             panel_count(&origin, row0, &present, &zero);
         }
         free(origin.present);
@@ -77,28 +82,46 @@ static int measure(const struct panel_origin *shared, struct packed_matrix *pack
     return no_memory ? -ENOMEM : wrong ? -EINVAL : 0;
 }
 
-// The bytes of a panel, the last one's with those that vector loads may read past it.
-static size_t panel_span(const struct packed_matrix *packed, int index) {
-    return (index + 1 < packed->panels ? packed->offsets[index + 1] : packed->bytes) - packed->offsets[index];
+// The parts of panel `index`: where they are in `data`, and how long, the last panel's values with what vector loads may read past them.
+struct panel_parts {
+    size_t begin[4], bytes[4];
+};
+static struct panel_parts panel_parts(const struct packed_matrix *packed, int index) {
+    const size_t panel = (size_t)index, end = index + 1 < packed->panels ? packed->offsets[index + 1] : packed->bytes;
+    return (struct panel_parts){
+        {panel * packed->scale_bytes, packed->zeros_at + panel * packed->zero_bytes, packed->masks_at + panel * packed->mask_bytes,
+         packed->offsets[index]},
+        {packed->scale_bytes, packed->zero_bytes, packed->mask_bytes, end - packed->offsets[index]},
+    };
 }
 
-// Every panel is touched first by the thread that will read it.
-static int write_panels(const struct panel_origin *shared, struct packed_matrix *packed) {
+static struct panel_target clear_panel(const struct packed_matrix *packed, int index) {
+    const struct panel_parts parts = panel_parts(packed, index);
+    uint8_t *at[4];
+    for (int part = 0; part < 4; part++) {
+        at[part] = packed->data + parts.begin[part];
+        memset(at[part], 0, parts.bytes[part]);
+    }
+    return (struct panel_target){at[0], at[1], at[2], at[3]};
+}
+
+// Writes the origin's rows as panels from `first` on. Every panel is touched first by the thread that will read it.
+static int write_panels(const struct panel_origin *shared, struct packed_matrix *packed, int first) {
+    const int panels = (shared->rows + PACKED_PANEL_ROWS - 1) / PACKED_PANEL_ROWS;
     int no_memory = 0;
-#pragma omp parallel reduction(| : no_memory) if (packed->panels > 1)
+#pragma omp parallel reduction(| : no_memory) if (panels > 1)
     {
         struct panel_origin origin = *shared;
         origin.present = malloc((size_t)origin.columns * sizeof(*origin.present));
         no_memory = origin.present == NULL;
 #pragma omp for schedule(static)
-        for (int index = 0; index < packed->panels; index++) {
+        for (int index = 0; index < panels; index++) {
             if (no_memory)
                 continue;
-            const size_t begin = packed->offsets[index];
-            memset(packed->data + begin, 0, panel_span(packed, index));
+            const struct panel_target target = clear_panel(packed, first + index);
             if (origin.format->store != STORE_DENSE)
                 panel_find_present(&origin, index * PACKED_PANEL_ROWS);
-            panel_write(&origin, packed, index * PACKED_PANEL_ROWS, packed->data + begin);
+            panel_write(&origin, packed, index * PACKED_PANEL_ROWS, &target);
         }
         free(origin.present);
     }
@@ -106,21 +129,15 @@ static int write_panels(const struct panel_origin *shared, struct packed_matrix 
 }
 
 static int fill(const struct panel_origin *origin, struct packed_matrix *packed) {
-    packed->offsets = calloc((size_t)packed->panels, sizeof(*packed->offsets));
-    if (packed->offsets == NULL)
-        return -ENOMEM;
     const int status = measure(origin, packed);
     if (status != 0)
         return status;
-    size_t offset = 0;
-    for (int index = 0; index < packed->panels; index++) {
-        const size_t size = packed->offsets[index];
-        packed->offsets[index] = offset;
-        offset += size;
-    }
-    packed->bytes = offset + 64;
+    packed->offsets[0] = place_sections(packed);
+    for (int index = 0; index < packed->panels; index++)
+        packed->offsets[index + 1] += packed->offsets[index];
+    packed->bytes = packed->offsets[packed->panels] + 64;
     packed->data = weight_memory_reserve(packed->bytes);
-    return packed->data != NULL ? write_panels(origin, packed) : -ENOMEM;
+    return packed->data != NULL ? write_panels(origin, packed, 0) : -ENOMEM;
 }
 
 static struct packed_matrix *empty(const struct weight_format *format, int rows, int columns) {
@@ -135,7 +152,11 @@ static struct packed_matrix *empty(const struct weight_format *format, int rows,
     packed->tiles = columns / TILE_COLUMNS;
     packed->groups = columns / group;
     packed->tiles_per_group = group / TILE_COLUMNS;
-    place_sections(packed);
+    packed->offsets = calloc((size_t)packed->panels + 1, sizeof(*packed->offsets));
+    if (packed->offsets == NULL) {
+        free(packed);
+        return NULL;
+    }
     return packed;
 }
 
@@ -178,42 +199,36 @@ int packed_begin(const struct weight_format *format, int rows, int columns, stru
     if (packed == NULL)
         return -ENOMEM;
     const struct panel_origin origin = origin_of(packed, NULL, NULL, NULL);
-    const size_t size = panel_write(&origin, packed, 0, NULL); // of every panel
-    packed->bytes = size * (size_t)packed->panels + 64;
-    packed->offsets = calloc((size_t)packed->panels, sizeof(*packed->offsets));
+    const size_t size = panel_write(&origin, packed, 0, NULL); // of every panel's values
+    packed->offsets[0] = place_sections(packed);
+    for (int index = 0; index < packed->panels; index++)
+        packed->offsets[index + 1] = packed->offsets[index] + size;
+    packed->bytes = packed->offsets[packed->panels] + 64;
     packed->data = weight_memory_reserve(packed->bytes);
-    if (packed->offsets == NULL || packed->data == NULL) {
+    if (packed->data == NULL) {
         packed_free(packed);
         return -ENOMEM;
     }
     // by the shares of write_panels, which sees only some rows at a time here: whoever fills a panel, its reader has touched it first
 #pragma omp parallel for schedule(static) if (packed->panels > 1)
-    for (int index = 0; index < packed->panels; index++) {
-        packed->offsets[index] = size * (size_t)index;
-        memset(packed->data + packed->offsets[index], 0, size);
-    }
+    for (int index = 0; index < packed->panels; index++)
+        clear_panel(packed, index);
     *out = packed;
     return 0;
 }
 
 int packed_put_rows(struct packed_matrix *packed, int first, int count, const float *weights, const struct quantized_matrix *quantized) {
-    // these rows as a matrix of their own, whose panels lie where they belong
-    struct packed_matrix part = *packed;
-    part.rows = count;
-    part.panels = (count + PACKED_PANEL_ROWS - 1) / PACKED_PANEL_ROWS;
-    part.offsets = packed->offsets + first / PACKED_PANEL_ROWS;
-    if (first + count < packed->rows)
-        part.bytes = part.offsets[part.panels];
-    struct panel_origin origin = origin_of(&part, weights, quantized, NULL);
+    struct panel_origin origin = origin_of(packed, weights, quantized, NULL);
+    origin.rows = count;
     int status = check_quantized(&origin);
     if (status == 0)
-        status = write_panels(&origin, &part);
+        status = write_panels(&origin, packed, first / PACKED_PANEL_ROWS);
     if (status != 0)
         return status;
-    origin.present = malloc((size_t)part.columns * sizeof(*origin.present));
+    origin.present = malloc((size_t)packed->columns * sizeof(*origin.present));
     if (origin.present == NULL)
         return -ENOMEM;
-    memset(origin.present, 0xff, (size_t)part.columns * sizeof(*origin.present)); // a dense store has all
+    memset(origin.present, 0xff, (size_t)packed->columns * sizeof(*origin.present)); // a dense store has all
     for (int row = 0; row < count; row += PACKED_PANEL_ROWS)
         panel_count(&origin, row, &packed->present, &packed->zero);
     free(origin.present);
@@ -227,8 +242,9 @@ static uint8_t *duplicate_panels(const struct packed_matrix *packed) {
         return NULL;
 #pragma omp parallel for schedule(static) if (packed->panels > 1)
     for (int index = 0; index < packed->panels; index++) {
-        const size_t begin = packed->offsets[index];
-        memcpy(copy + begin, packed->data + begin, panel_span(packed, index));
+        const struct panel_parts parts = panel_parts(packed, index);
+        for (int part = 0; part < 4; part++)
+            memcpy(copy + parts.begin[part], packed->data + parts.begin[part], parts.bytes[part]);
     }
     return copy;
 }
@@ -239,7 +255,7 @@ int packed_copy(const struct packed_matrix *packed, struct packed_matrix **out) 
         return -ENOMEM;
     *copy = *packed;
     copy->data = packed->data != NULL ? duplicate_panels(packed) : NULL;
-    const size_t offsets = (size_t)packed->panels * sizeof(*packed->offsets);
+    const size_t offsets = ((size_t)packed->panels + 1) * sizeof(*packed->offsets);
     copy->offsets = packed->offsets != NULL ? malloc(offsets) : NULL;
     copy->row_major = packed->row_major != NULL ? weight_memory_reserve(packed->bytes) : NULL;
     if (copy->offsets != NULL)
@@ -265,7 +281,7 @@ void packed_free(struct packed_matrix *packed) {
 }
 
 size_t packed_bytes(const struct packed_matrix *packed) {
-    return packed->bytes + (packed->offsets != NULL ? (size_t)packed->panels * sizeof(*packed->offsets) : 0);
+    return packed->bytes + (packed->offsets != NULL ? ((size_t)packed->panels + 1) * sizeof(*packed->offsets) : 0);
 }
 
 const struct weight_format *packed_format(const struct packed_matrix *packed) { return &packed->format; }

@@ -268,11 +268,10 @@ static size_t write_float_chunk(const struct panel_origin *origin, int row0, int
     return count * (size_t)(origin->format->bits / 8);
 }
 
-// Writes the masks and values of one tile and returns the bytes of its values. With panel NULL it only counts.
-static size_t write_tile(const struct panel_origin *origin, const struct packed_matrix *packed, int row0, int tile,
-                         uint8_t *panel, size_t position) {
+// Writes the masks and values of one tile and returns the bytes of its values. With target NULL it only counts.
+static size_t write_tile(const struct panel_origin *origin, int row0, int tile, const struct panel_target *target, size_t position) {
     const struct weight_format *format = origin->format;
-    uint8_t *values = panel != NULL ? panel + packed->values_at + position : NULL;
+    uint8_t *values = target != NULL ? target->values + position : NULL;
     const int column0 = tile * TILE_COLUMNS;
     if (format->type == WEIGHT_QUANTIZED && format->bits == 16) {
         for (int i = 0; values != NULL && i < TILE_CODES; i++) {
@@ -293,7 +292,7 @@ static size_t write_tile(const struct panel_origin *origin, const struct packed_
         return (size_t)TILE_CODES * (size_t)(format->bits / 8);
     }
     const size_t mask_bytes = (size_t)packed_mask_bytes(format);
-    uint8_t *masks = panel != NULL ? panel + packed->masks_at + (size_t)tile * mask_bytes : NULL;
+    uint8_t *masks = target != NULL ? target->masks + (size_t)tile * mask_bytes : NULL;
     if (weight_store(format) == STORE_BYTEMASK)
         return write_present_bytes(origin, row0, column0, masks, values);
     if (format->type == WEIGHT_QUANTIZED && format->store != STORE_BLOCK)
@@ -305,7 +304,7 @@ static size_t write_tile(const struct panel_origin *origin, const struct packed_
         uint8_t *at = values != NULL ? values + bytes : NULL;
         if (block && !block_present(origin, column))
             continue;
-        if (panel != NULL && block)
+        if (masks != NULL && block)
             *masks |= (uint8_t)(1 << chunk);
         if (format->type != WEIGHT_QUANTIZED) {
             bytes += write_float_chunk(origin, row0, column, masks != NULL ? masks + chunk * (int)sizeof(uint64_t) : NULL, at);
@@ -318,7 +317,7 @@ static size_t write_tile(const struct panel_origin *origin, const struct packed_
     return bytes;
 }
 
-static void write_scales(const struct panel_origin *origin, const struct packed_matrix *packed, int row0, uint8_t *panel) {
+static void write_scales(const struct panel_origin *origin, int row0, const struct panel_target *target) {
     for (int row = 0; row < PACKED_PANEL_ROWS && row0 + row < origin->rows; row++) {
         for (int group = 0; group < origin->groups; group++) {
             const size_t from = (size_t)(row0 + row) * (size_t)origin->groups + (size_t)group;
@@ -326,11 +325,11 @@ static void write_scales(const struct panel_origin *origin, const struct packed_
             const float scale = origin->quantized->scales[from];
             const uint16_t half = float_to_float16(scale);
             if (origin->format->bits == 16)
-                memcpy(panel + to * sizeof(scale), &scale, sizeof(scale));
+                memcpy(target->scales + to * sizeof(scale), &scale, sizeof(scale));
             else
-                memcpy(panel + to * sizeof(half), &half, sizeof(half));
+                memcpy(target->scales + to * sizeof(half), &half, sizeof(half));
             if (origin->format->asymmetric)
-                panel[packed->zeros_at + to] = origin->quantized->zero_points[from];
+                target->zeros[to] = origin->quantized->zero_points[from];
         }
     }
 }
@@ -376,13 +375,13 @@ void panel_count(const struct panel_origin *origin, int row0, size_t *stored_tot
     *zero_total += stored - nonzero;
 }
 
-size_t panel_write(const struct panel_origin *origin, const struct packed_matrix *packed, int row0, uint8_t *panel) {
+size_t panel_write(const struct panel_origin *origin, const struct packed_matrix *packed, int row0, const struct panel_target *target) {
     size_t position = 0;
     for (int tile = 0; tile < packed->tiles; tile++)
-        position += write_tile(origin, packed, row0, tile, panel, position);
-    if (panel != NULL && origin->format->type == WEIGHT_QUANTIZED)
-        write_scales(origin, packed, row0, panel);
-    return packed->values_at + align64(position);
+        position += write_tile(origin, row0, tile, target, position);
+    if (target != NULL && origin->format->type == WEIGHT_QUANTIZED)
+        write_scales(origin, row0, target);
+    return align64(position);
 }
 
 bool panel_has_n_of_m(const struct panel_origin *origin, int row0) {

@@ -19,8 +19,12 @@ struct panel_origin {
 void panel_find_present(const struct panel_origin *origin, int row0);
 // Of the panel at hand: whether at least n of each m weights are absent.
 bool panel_has_n_of_m(const struct panel_origin *origin, int row0);
-// Writes a panel into `panel`, zeroed memory, and returns its bytes. With panel NULL they are only counted.
-size_t panel_write(const struct panel_origin *origin, const struct packed_matrix *packed, int row0, uint8_t *panel);
+// Where a panel is written: zeroed memory, of sections that the format has.
+struct panel_target {
+    uint8_t *scales, *zeros, *masks, *values;
+};
+// Writes a panel, and returns the bytes of its values, a multiple of 64. With target NULL they are only counted.
+size_t panel_write(const struct panel_origin *origin, const struct packed_matrix *packed, int row0, const struct panel_target *target);
 // Adds what is stored of the panel at hand to *stored_total, and how much of that is zero to *zero_total.
 void panel_count(const struct panel_origin *origin, int row0, size_t *stored_total, size_t *zero_total);
 

@@ -48,7 +48,7 @@ static inline struct fetch_plan fetch_plan(const struct packed_matrix *weights, 
     return (struct fetch_plan){
         .weights = weights,
         .fetch = {.values = distance.far * values / all, .near = distance.near, .sections = distance.sections, .lines = lines > 0 ? lines : 1},
-        .before = (tiles - ahead) * (sparse ? packed_mask_bytes(&weights->format) : values / tiles)};
+        .before = sparse ? (tiles - ahead) * packed_mask_bytes(&weights->format) : (ptrdiff_t)packed_tile_at(weights, (int)(tiles - ahead))};
 }
 
 // For a panel of which it is not known what is read after it.

@@ -44,15 +44,15 @@ size_t linear_scratch_bytes(int n, int k, int m) {
 
 // Whether a CPU of AMD reads such dense weights fastest by its own prefetchers alone, which they are where a core computes in less than half of the time that
 // reading takes. Zen 4, from memory, one thread, by turns: 8 bits and one token 1.06 to 1.16 over what was best with fetches (in cache 1.24), two tokens
-// 1.04 to 1.1; 4 bits and one token 1.16 to 1.2 with groups of more than 32, 0.95 to 1.1 with groups of 32 (in cache 1.1); f32 1.12, bf16 1.3. All others are up to a
+// 1.04 to 1.1; 4 bits and one token 1.16 to 1.2, with groups of 32 1.16 to 1.3; f32 1.12, bf16 1.3. All others are up to a
 // third slower so.
-static bool read_by_hardware(const struct weight_format *format, int tokens, int streams, bool quick) {
+static bool read_by_hardware(const struct weight_format *format, int tokens, bool quick) {
     if (format->store != STORE_DENSE)
         return false;
     if (format->type != WEIGHT_QUANTIZED)
         return format->type == WEIGHT_F32 || tokens <= 2;
     if (format->bits == 4)
-        return quick && tokens == 1 && (streams == 1 || format->group != TILE_COLUMNS);
+        return quick && tokens == 1;
     return quick && tokens <= 2 && format->bits == 8;
 }
 
@@ -63,7 +63,7 @@ struct fetch_distance linear_fetch_distance(const struct weight_format *format, 
 #if defined(__x86_64__)
     if (__builtin_cpu_is("amd")) {
         const bool codes = format->type == WEIGHT_QUANTIZED, dense = format->store == STORE_DENSE;
-        if (read_by_hardware(format, tokens, streams, quick))
+        if (read_by_hardware(format, tokens, quick))
             return (struct fetch_distance){.turns = tokens > 1};
         const bool early = weight_store(format) == STORE_BITMASK && codes && format->bits == 8;
         const ptrdiff_t far = early ? ZEN_SPARSE_Q8_FAR : codes || !dense ? ZEN_FAR : FAR_AHEAD;

@@ -111,7 +111,7 @@ struct tiles_scale {
 // A code c in the significand under the exponent of 256 is the float 256 + c. Its product with a scale, of 11 bits, is exact, so
 // one multiply-add gives (c − zero)·scale exactly.
 static struct tiles_scale tiles_scale(const struct source *source, const struct linear_block *block, int group) {
-    const __m512 scale = vfloat_halves(block->panel.scales + sizeof(uint16_t) * (size_t)(group * PACKED_PANEL_ROWS));
+    const __m512 scale = vfloat_halves(packed_scales(block->weights, &block->panel, group));
     const __m512 zero = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const void *)source->zeros)));
     return (struct tiles_scale){scale, _mm512_mul_ps(_mm512_sub_ps(_mm512_set1_ps(-256), zero), scale)};
 }

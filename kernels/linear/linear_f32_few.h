@@ -89,10 +89,10 @@ FLATTEN void multiply_tile(int width, int panels, struct source *source, const f
 
 static inline __attribute__((always_inline)) vfloat read_scales(const struct linear_block *block, int group,
                                                                     int v) {
-    const int at = group * PACKED_PANEL_ROWS + LANES * v;
+    const uint8_t *scales = packed_scales(block->weights, &block->panel, group);
     if (block->weights->format.bits == 16)
-        return vfloat_load((const float *)(const void *)block->panel.scales + at);
-    return vfloat_halves(block->panel.scales + sizeof(uint16_t) * (size_t)at);
+        return vfloat_load((const float *)(const void *)scales + LANES * v);
+    return vfloat_halves(scales + sizeof(uint16_t) * LANES * v);
 }
 
 // `width` tokens of as many panels as there are blocks; both are constants.

@@ -37,11 +37,10 @@ static void many_begin(const struct many_pass *pass, const struct many_band *ban
 }
 
 static void many_scales(const struct linear_block *block, int group, float *scales) {
-    const size_t at = (size_t)(group * PACKED_PANEL_ROWS);
+    const uint8_t *from = packed_scales(block->weights, &block->panel, group);
     for (size_t v = 0; v < PACKED_PANEL_ROWS; v += LANES) {
-        const uint8_t *from = block->panel.scales;
-        const vfloat scale = BITS == 16 ? vfloat_load((const float *)(const void *)from + at + v)
-                                        : vfloat_halves(from + sizeof(uint16_t) * (at + v));
+        const vfloat scale = BITS == 16 ? vfloat_load((const float *)(const void *)from + v)
+                                        : vfloat_halves(from + sizeof(uint16_t) * v);
         vfloat_store(scales + v, scale, LANES);
     }
 }

@@ -79,9 +79,7 @@ static void block_expand(struct source *source, const struct linear_block *block
             part->zeros[PACKED_PANEL_ROWS * g + row] = 128 - source->zeros[row];
         for (int v = 0; v < VECTORS; v++)
             vfloat_store(part->scales + PACKED_PANEL_ROWS * g + LANES * v,
-                         vfloat_halves(block->panel.scales + sizeof(uint16_t) *
-                                                                 (size_t)(PACKED_PANEL_ROWS * group + LANES * v)),
-                         LANES);
+                         vfloat_halves(packed_scales(block->weights, &block->panel, group) + sizeof(uint16_t) * (size_t)(LANES * v)), LANES);
         const size_t steps = (size_t)(offset - part->offsets);
         block_expand_group(source, g * per_group, (g + 1) * per_group, offset, part->expanded + CHUNK_CODES * steps,
                            less, part->starts + PACKED_PANEL_ROWS * g);

@@ -105,6 +105,9 @@ static inline bool few_pairing_pays(const struct packed_matrix *weights, int tok
            (STORE == STORE_DENSE || weights->bytes >= FEW_PAIRED_CHUNK * chunks) && linear_fetch_distance(&weights->format, tokens, 2, FEW_QUICK).turns;
 }
 
+// Of groups of so many tiles, all three constants.
+#define FEW_AMONG(tiles) scales_among_values(STORE, BITS, tiles)
+
 // A panel on its way through `width` tokens, which have a scale a group (`grouped`) or one in all. All but the block and the group are
 // constants, and so is `tiles`, of a group, where it is 1: without that loop, whose beginning and end cost a group of one tile 20
 // instructions, registers last.
@@ -123,7 +126,8 @@ FLATTEN void few_begin(int width, const struct linear_block *block, struct few_w
         for (int v = 0; v < VECTORS; v++)
             way->total[i][v] = vfloat_zero();
     }
-    source_group(&way->source, block, 0);
+    if (STORE != STORE_DENSE)
+        source_group(&way->source, block, 0);
     absent_begin(&way->source, STORE, BITS, absent);
 }
 
@@ -131,14 +135,20 @@ FLATTEN void few_begin(int width, const struct linear_block *block, struct few_w
 FLATTEN void few_group(int width, bool asymmetric, bool grouped, int tiles, const struct linear_block *block, int group, const int32_t *x,
                        struct few_way *way, struct absent *absent) {
     vint sums[Q8_DIRECT][VECTORS][DOT_PARTS_LIMIT];
-    if (asymmetric && group > 0) {
+    if (STORE != STORE_DENSE && asymmetric && group > 0) {
         source_group(&way->source, block, group);
         absent_begin(&way->source, STORE, BITS, absent);
     }
     few_start(width, asymmetric, grouped, block, group, sums);
+    if (FEW_AMONG(tiles)) {
+        way->source.values += (~group & 1) * AMONG_BYTES;
+        fetch_scales(&way->source);
+    }
     for (int t = 0; t < tiles; t++, x += TILE_CHUNKS * width)
         few_tile(width, &way->source, absent, x, sums);
-    if (STORE != STORE_DENSE || way->source.fetch.sections != 0)
+    if (FEW_AMONG(tiles)) // no register for them while the tile is read
+        way->scales = way->source.values - AMONG_BYTES - CHUNK_CODES * BITS - group % 2 * (CHUNK_CODES * BITS - AMONG_BYTES / 2);
+    else if (STORE != STORE_DENSE || way->source.fetch.sections != 0)
         prefetch_section(&way->source, way->scales);
 #pragma GCC unroll 2
     for (int v = 0; v < VECTORS; v++) {
@@ -152,7 +162,8 @@ FLATTEN void few_group(int width, bool asymmetric, bool grouped, int tiles, cons
             way->total[i][v] = vfloat_fma(value, scale, way->total[i][v]);
         }
     }
-    way->scales += sizeof(uint16_t) * PACKED_PANEL_ROWS;
+    if (!FEW_AMONG(tiles))
+        way->scales += sizeof(uint16_t) * PACKED_PANEL_ROWS;
 }
 
 FLATTEN void few_end(int width, bool grouped, const struct linear_block *block, const struct few_way *way) {

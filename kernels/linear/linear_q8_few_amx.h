@@ -42,7 +42,14 @@ FLATTEN void few_unpack(struct few_panel *panel, int group, int tiles) {
     uint8_t *out = panel->codes + TILE_CODES * tiles * (group % FEW_SLOTS);
     if (STORE != STORE_DENSE)
         source_group(source, &panel->block, group);
-    prefetch(panel->block.panel.scales + sizeof(uint16_t) * PACKED_PANEL_ROWS * (size_t)group);
+    if (!scales_among_values(STORE, BITS, panel->block.weights->tiles_per_group)) {
+        prefetch(packed_scales(panel->block.weights, &panel->block.panel, group));
+    } else if (group % 2 == 0) {
+        __builtin_prefetch(panel->soon, 0, 2);
+        __builtin_prefetch(source->values + NEAR_AHEAD, 0, 3);
+        panel->soon += AMONG_BYTES;
+        source->values += AMONG_BYTES;
+    }
     for (int tile = 0; tile < tiles; tile++, out += TILE_CODES) {
 #pragma GCC unroll 8
         for (int line = 0; line < BITS && STORE == STORE_DENSE; line++) {
@@ -105,7 +112,7 @@ FLATTEN void few_unpack(struct few_panel *panel, int group, int tiles) {
 FLATTEN void few_scale(const struct few_work *work, int panel, int group, const int height, const bool asymmetric, const int32_t *sums,
                        __m512 *total) {
     const struct panel *weights = &work->panel[panel].block.panel;
-    const __m512 scale = vfloat_halves(weights->scales + sizeof(uint16_t) * PACKED_PANEL_ROWS * (size_t)group);
+    const __m512 scale = vfloat_halves(packed_scales(work->panel[panel].block.weights, weights, group));
     const float *x_scales = work->x_scales + work->x_scales_step * (size_t)group;
     const int32_t *starts = work->starts + height * group;
     const vint zeros = asymmetric ? vint_negated_zeros(weights->zeros + PACKED_PANEL_ROWS * group, BITS) : vint_zero();
@@ -227,8 +234,8 @@ static void few_open(const struct linear_call *call, const struct fetch_plan *pl
     const bool more = panel + panels < weights->panels;
     out->source = source_open(&out->block);
     out->soon = out->block.panel.values + FAR_AHEAD;
-    out->end = out->block.panel.values + TILE_CODES / 8 * BITS * (size_t)weights->tiles;
-    out->then = more ? packed_panel(weights, panel + panels).scales : out->end;
+    out->end = weights->data + weights->offsets[panel + 1];
+    out->then = more ? packed_panel(weights, panel + panels).values : out->end;
 }
 
 static void few_finish(const struct linear_call *call, int first, int tokens, int panel, const float *totals) {

@@ -116,7 +116,7 @@ static void many_begin(const struct many_pass *pass, const struct many_band *ban
 static void many_expand_group(const struct many_band *band, int panel, int group, float *scales, int32_t *zeros) {
     const struct panel *from = &band->block[panel].panel;
     for (int v = 0; v < PACKED_PANEL_ROWS; v += LANES)
-        vfloat_store(scales + v, vfloat_halves(from->scales + 2 * (group * PACKED_PANEL_ROWS + v)), LANES);
+        vfloat_store(scales + v, vfloat_halves(packed_scales(band->block[panel].weights, from, group) + sizeof(uint16_t) * (size_t)v), LANES);
     for (int row = 0; row < PACKED_PANEL_ROWS && from->zeros != NULL; row++) // as vint_correct() and its like want them
         zeros[row] = (uint16_t)(Q8_CENTRE(BITS) - from->zeros[group * PACKED_PANEL_ROWS + row]);
 }

@@ -16,6 +16,7 @@ struct source {
     const uint8_t *masks;
     const uint8_t *zeros; // the group's zero codes, one a row
     uint32_t present;     // block store: the chunks of the last tile that was read
+    bool scales_among;    // the values, see packed.h
     struct fetch fetch;
 };
 
@@ -38,8 +39,17 @@ static inline struct source source_open(const struct linear_block *block) {
         .values = block->panel.values,
         .masks = block->panel.masks,
         .present = (1 << TILE_CHUNKS) - 1,
+        .scales_among = packed_scales_among(block->weights),
         .fetch = block->fetch.lines > 0 ? block->fetch : fetch_within(block->weights),
     };
+}
+
+// The line of scales that tile_open() leaves out. To be called for every other group at least.
+static inline void fetch_scales(const struct source *source) {
+    if (source->fetch.values != 0)
+        __builtin_prefetch(source->values - AMONG_BYTES + source->fetch.values, 0, 2);
+    if (source->fetch.near)
+        __builtin_prefetch(source->values - AMONG_BYTES + NEAR_AHEAD, 0, 3);
 }
 
 // To be called before the tiles of a group are read.
@@ -53,6 +63,10 @@ static inline void source_group(struct source *source, const struct linear_block
         source->zeros = block->panel.zeros + group * PACKED_PANEL_ROWS;
     else if (block->weights->format.bits <= 8)
         source->zeros = symmetric[block->weights->format.bits];
+    if (source->scales_among) {
+        source->values = block->panel.values + packed_tile_at(block->weights, group);
+        fetch_scales(source);
+    }
 }
 
 typedef uint32_t __attribute__((may_alias)) any_word;

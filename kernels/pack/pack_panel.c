@@ -317,19 +317,19 @@ static size_t write_tile(const struct panel_origin *origin, int row0, int tile, 
     return bytes;
 }
 
-static void write_scales(const struct panel_origin *origin, int row0, const struct panel_target *target) {
+static void write_scales(const struct panel_origin *origin, const struct packed_matrix *packed, int row0, const struct panel_target *target) {
     for (int row = 0; row < PACKED_PANEL_ROWS && row0 + row < origin->rows; row++) {
         for (int group = 0; group < origin->groups; group++) {
             const size_t from = (size_t)(row0 + row) * (size_t)origin->groups + (size_t)group;
-            const size_t to = (size_t)(group * PACKED_PANEL_ROWS + row);
+            uint8_t *to = target->scales + (size_t)(group / 2) * packed->pair_scales + (size_t)(group % 2) * packed->group_scales;
             const float scale = origin->quantized->scales[from];
             const uint16_t half = float_to_float16(scale);
             if (origin->format->bits == 16)
-                memcpy(target->scales + to * sizeof(scale), &scale, sizeof(scale));
+                memcpy(to + (size_t)row * sizeof(scale), &scale, sizeof(scale));
             else
-                memcpy(target->scales + to * sizeof(half), &half, sizeof(half));
+                memcpy(to + (size_t)row * sizeof(half), &half, sizeof(half));
             if (origin->format->asymmetric)
-                target->zeros[to] = origin->quantized->zero_points[from];
+                target->zeros[group * PACKED_PANEL_ROWS + row] = origin->quantized->zero_points[from];
         }
     }
 }
@@ -377,10 +377,13 @@ void panel_count(const struct panel_origin *origin, int row0, size_t *stored_tot
 
 size_t panel_write(const struct panel_origin *origin, const struct packed_matrix *packed, int row0, const struct panel_target *target) {
     size_t position = 0;
-    for (int tile = 0; tile < packed->tiles; tile++)
+    for (int tile = 0; tile < packed->tiles; tile++) {
+        if (packed->format.store == STORE_DENSE)
+            position = packed_tile_at(packed, tile);
         position += write_tile(origin, row0, tile, target, position);
+    }
     if (target != NULL && origin->format->type == WEIGHT_QUANTIZED)
-        write_scales(origin, row0, target);
+        write_scales(origin, packed, row0, target);
     return align64(position);
 }
 

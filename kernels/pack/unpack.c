@@ -10,10 +10,10 @@ void panel_open(struct panel_reader *reader, const struct packed_matrix *packed,
 }
 
 float panel_scale(const struct packed_matrix *packed, const struct panel *panel, int group, int row) {
-    const size_t index = (size_t)group * PACKED_PANEL_ROWS + (size_t)row;
+    const void *scales = packed_scales(packed, panel, group);
     if (packed->format.bits == 16)
-        return ((const float *)(const void *)panel->scales)[index];
-    return float16_to_float(((const uint16_t *)(const void *)panel->scales)[index]);
+        return ((const float *)scales)[row];
+    return float16_to_float(((const uint16_t *)scales)[row]);
 }
 
 static int zero_code(const struct panel_reader *reader, int row) {
@@ -125,10 +125,11 @@ static void next_bytemask_codes(struct panel_reader *reader, int16_t codes[TILE_
 void panel_next_codes(struct panel_reader *reader, int16_t codes[TILE_COLUMNS][PACKED_PANEL_ROWS]) {
     const struct packed_matrix *packed = reader->packed;
     const int bits = packed->format.bits;
+    if (packed->format.store == STORE_DENSE)
+        reader->position = packed_tile_at(packed, reader->tile);
     const uint8_t *values = reader->panel.values + reader->position;
     if (bits == 16) {
         memcpy(codes, values, TILE_CODES * sizeof(int16_t));
-        reader->position += TILE_CODES * sizeof(int16_t);
     } else if (packed->format.store == STORE_DENSE) {
         for (int column = 0; column < TILE_COLUMNS; column++) {
             for (int row = 0; row < PACKED_PANEL_ROWS; row++) {
@@ -137,7 +138,6 @@ void panel_next_codes(struct panel_reader *reader, int16_t codes[TILE_COLUMNS][P
                 codes[column][row] = (int16_t)(code - zero_code(reader, row));
             }
         }
-        reader->position += (size_t)CHUNK_CODES * (size_t)bits;
     } else if (weight_store(&packed->format) == STORE_BYTEMASK) {
         next_bytemask_codes(reader, codes);
     } else {

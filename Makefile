@@ -91,8 +91,23 @@ $(BUILD)/tests/%: tests/%.c $(BUILD)/libbench.a $(BUILD)/libharness.a $(BUILD)/l
 	$(call say,TEST  $@)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< -L$(BUILD) -lbench -lharness -lkernels $(LDLIBS) -lcmocka
 
+# The program with AMX in software, whose objects come before the library's.
+EMULATED := $(call objects,$(filter %_amx.c,$(KERNEL_FILES)) kernels/cpu.c)
+EMULATED := $(EMULATED:$(BUILD)/%=$(BUILD)/emulation/%)
+$(EMULATED): $(BUILD)/emulation/%.o: %.c tests/emulation/amx.h | packages
+	@mkdir -p $(@D)
+	$(call say,CC    $< (emulated))
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -g1 $(call isa_flags,$<) -include tests/emulation/amx.h -c -o $@ $<
+$(BUILD)/emulation/amx.o: tests/emulation/amx.c | packages
+	@mkdir -p $(@D)
+	$(call say,CC    $<)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(ISA_avx2) -c -o $@ $<
+$(BUILD)/emulation/llmsweep: $(BUILD)/emulation/amx.o $(EMULATED) $(BUILD)/bench/main.o $(BUILD)/libbench.a $(BUILD)/libharness.a $(BUILD)/libkernels.a
+	$(call say,LINK  $@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) -L$(BUILD) -lbench -lharness -lkernels $(LDLIBS)
+
 .PHONY: unit
-unit: $(UNIT_TESTS) $(CHECK_TESTS) ## build the unit tests and the kernel checks
+unit: $(UNIT_TESTS) $(CHECK_TESTS) $(BUILD)/emulation/llmsweep ## build the unit tests and the kernel checks
 
 # ----------------------------------------------------------------------------------------------------------------------
 # The two commands of the README. Packages first, then a second make that finds them.

@@ -2,6 +2,7 @@
 #include "bench/report/findings.h"
 
 #include <errno.h>
+#include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -254,6 +255,21 @@ static void say_budget(const struct subject *s) {
         say_within(s, batch);
 }
 
+// How far the bandwidth that bounds the cell moved between the rounds of run.json's "roofs"; nothing where it stayed or another roof bounds.
+static void say_roof_moved(const struct subject *s, const struct report_cell *cell) {
+    double least = INFINITY, most = 0;
+    size_t index;
+    if (strncmp(cell->roof_note, "bandwidth", 9) != 0)
+        return;
+    json_t *value, *rounds = json_object_get(json_object_get(json_object_get(s->run->json, "roofs"), cell->axis[AXIS_LAYOUT]), "stream");
+    json_array_foreach(rounds, index, value) {
+        least = fmin(least, json_number_value(value) / 1e9);
+        most = fmax(most, json_number_value(value) / 1e9);
+    }
+    if (most > 1.02 * least)
+        fprintf(s->out, " (layout %s: %.1f to %.1f GB/s in this run, as where others share the memory)", cell->axis[AXIS_LAYOUT], least, most);
+}
+
 static void say_bound_of(const struct subject *s, const struct report_cell *cell) {
     double fraction = cell->roof_fraction;
     bool compute = strstr(cell->roof_note, "compute"), bandwidth = strstr(cell->roof_note, "bandwidth");
@@ -268,9 +284,11 @@ static void say_bound_of(const struct subject *s, const struct report_cell *cell
         fputs(" (arithmetic)", s->out);
     else if (bandwidth)
         fprintf(s->out, " (reading bytes from %s)", cache ? "the last-level cache" : "memory");
-    if (fraction > 1.02)
-        fputs(". A share above 100% marks a mistake in the count of bytes or in the roof: do not build on it.", s->out);
-    else if (fraction >= 0.6)
+    if (fraction > 1.02) {
+        fputs(". A share above 100% marks a mistake in the count of bytes or in the roof", s->out);
+        say_roof_moved(s, cell);
+        fputs(": do not build on it.", s->out);
+    } else if (fraction >= 0.6)
         fputs(compute     ? ". Fewer operations or more cores would make it faster; fewer bytes would not."
               : bandwidth ? ". Fewer bytes or more bandwidth would make it faster; more arithmetic would not."
                           : ". There is little left to gain on this machine.",
@@ -297,18 +315,24 @@ static void say_bound(const struct subject *s) {
 
 static void say_caveats(const struct subject *s) {
     size_t noisy = 0, over = 0, timed = s->run->models[s->model].timed;
+    const struct report_cell *furthest = NULL;
     for (size_t i = 0; i < s->run->cell_count; i++) {
         const struct report_cell *cell = &s->run->cells[i];
         if (!say_belongs(s, cell))
             continue;
         noisy += !strcmp(cell->status, "noisy");
         over += cell->roof_fraction > 1.02;
+        if (cell->roof_fraction > 1.02 && (!furthest || cell->roof_fraction > furthest->roof_fraction))
+            furthest = cell;
     }
     if (noisy)
         fprintf(s->out, "%zu of %zu cells %s noisy (interval wider than ±5%%). ", noisy, timed, noisy == 1 ? "is" : "are");
-    if (over)
-        fprintf(s->out, "%zu %s faster than %s roof allows, which marks a mistake in the count of bytes or in the roof. ", over,
+    if (over) {
+        fprintf(s->out, "%zu %s faster than %s roof allows, which marks a mistake in the count of bytes or in the roof", over,
                 over == 1 ? "cell is" : "cells are", over == 1 ? "its" : "their");
+        say_roof_moved(s, furthest);
+        fputs(". ", s->out);
+    }
     const char *fixed[AXIS_COUNT];
     size_t count = 0;
     for (int axis = AXIS_PRUNE; axis <= AXIS_LAYOUT; axis++)

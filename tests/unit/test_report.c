@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What a report says about small runs whose answers are known, and that hostile text stays text.
 #include <errno.h>
+#include <jansson.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -119,6 +120,25 @@ static void test_one_sequence_apart_from_all(void **state) {
                "131% of its roof (arithmetic). A share above 100% marks a mistake",
                "1 cell is faster than its roof allows"),
           LIST("Too close", "its unpruned"));
+}
+
+static void test_roof_that_moved(void **state) {
+    (void)state;
+    struct report_run run;
+    load(HEADER "a,ok,,m,none,0,f32,1,t1,1,1,100,99,101,,,,,1.2,bandwidth over,10,\n"
+                "b,ok,,m,none,0,f32,8,t1,1,1,600,595,605,,,,,1.31,compute over,13,\n", &run);
+    run.json = json_pack("{s:{s:{s:[f,f]},s:{s:[f,f]}}}", "roofs", "t1", "stream", 33.04e9, 28.36e9, "t2", "stream", 1e9, 9e9);
+    char *text = said(&run, 0);
+    assert_says(text, "120% of its roof (reading bytes from memory). A share above 100% marks a mistake in the count of bytes or in the roof "
+                      "(layout t1: 28.4 to 33.0 GB/s in this run, as where others share the memory): do not build on it.");
+    assert_says(text, "131% of its roof (arithmetic). A share above 100% marks a mistake in the count of bytes or in the roof: do not");
+    free(text);
+    json_decref(run.json);
+    run.json = json_pack("{s:{s:{s:[f,f]}}}", "roofs", "t1", "stream", 30e9, 30.1e9);
+    text = said(&run, 0);
+    assert_silent(text, "in this run");
+    free(text);
+    report_run_free(&run);
 }
 
 static void test_layouts(void **state) {
@@ -400,7 +420,7 @@ int main(void) {
         cmocka_unit_test(test_budget_kept_by_the_reference_alone),
         cmocka_unit_test(test_ties),
         cmocka_unit_test(test_one_sequence_apart_from_all),
-        cmocka_unit_test(test_layouts),
+        cmocka_unit_test(test_roof_that_moved), cmocka_unit_test(test_layouts),
         cmocka_unit_test(test_pruning_and_why_it_gave_nothing),
         cmocka_unit_test(test_nothing_timed),
         cmocka_unit_test(test_models_are_apart),

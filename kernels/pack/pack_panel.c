@@ -321,7 +321,7 @@ static void write_scales(const struct panel_origin *origin, const struct packed_
     for (int row = 0; row < PACKED_PANEL_ROWS && row0 + row < origin->rows; row++) {
         for (int group = 0; group < origin->groups; group++) {
             const size_t from = (size_t)(row0 + row) * (size_t)origin->groups + (size_t)group;
-            uint8_t *to = target->scales + (size_t)(group / 2) * packed->pair_scales + (size_t)(group % 2) * packed->group_scales;
+            uint8_t *to = target->scales + packed_scales_at(packed, group);
             const float scale = origin->quantized->scales[from];
             const uint16_t half = float_to_float16(scale);
             if (origin->format->bits == 16)

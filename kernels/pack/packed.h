@@ -90,6 +90,12 @@ static inline size_t packed_tile_at(const struct packed_matrix *packed, int tile
     return index * (size_t)(CHUNK_CODES * packed->format.bits) + scales;
 }
 
+// Where a group's scales begin, one a row, from the panel's first.
+static inline size_t packed_scales_at(const struct packed_matrix *packed, int group) {
+    const size_t index = (size_t)group;
+    return index / 2 * packed->pair_scales + index % 2 * packed->group_scales;
+}
+
 // Where the parts of a panel start. NULL where the format has no such section; scales among the values are reached as those of a section are.
 struct panel {
     const uint8_t *scales, *zeros, *masks, *values;
@@ -106,10 +112,8 @@ static inline struct panel packed_panel(const struct packed_matrix *packed, int 
     };
 }
 
-// The scales of a group, one a row.
 static inline const uint8_t *packed_scales(const struct packed_matrix *packed, const struct panel *panel, int group) {
-    const size_t index = (size_t)group;
-    return panel->scales + index / 2 * packed->pair_scales + index % 2 * packed->group_scales;
+    return panel->scales + packed_scales_at(packed, group);
 }
 
 // Behind the codes of row_major: (rows), what each row's codes are multiplied by.

@@ -16,7 +16,7 @@ void emulated_load(int tile, const void *from, long stride);
 void emulated_store(int tile, void *to, long stride);
 void emulated_dot_bytes(int sums, int a, int b, int a_signed, int b_signed); // TDPBSSD, TDPBSUD, TDPBUSD, TDPBUUD
 void emulated_dot_bf16(int sums, int a, int b);                              // TDPBF16PS
-// 1, and AMX's bits among those of leaf 7, where the CPU has all else that AMX kernels use.
+// As the CPU's, with AMX's bits set in leaf 7.
 int emulated_cpuid(unsigned leaf, unsigned subleaf, unsigned *a, unsigned *b, unsigned *c, unsigned *d);
 
 #undef _tile_loadconfig

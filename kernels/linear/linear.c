@@ -57,7 +57,9 @@ static bool read_by_hardware(const struct weight_format *format, int tokens, boo
 }
 
 // The same CPU, over 4 KB ahead: 8 KB with 2 bits 1.35, 4 bits 1.1 to 1.15, 6 bits 1.01 to 1.05, sparse ones 1.0 to 1.2, 8 bits 1.07 with 4 tokens and
-// 1.2 with 8; 6 KB half of that, 16 KB no more but with a bitmask of 8-bit codes to 50% absent, 1.05 to 1.09 over 8 KB. An Intel CPU was 1 to 10% slower at 8 KB.
+// 1.2 with 8; 6 KB half of that, 16 KB no more but with a bitmask of 8-bit codes to 50% absent, 1.05 to 1.09 over 8 KB. Of whole
+// tiles, to second-level cache alone: 8 KB ahead 1.04 to 1.2 over what sections had, 4 KB 0.8 to 0.95; to first-level cache as well 0.95 to 1.0, which 12 KB ahead
+// is at times, too. An Intel CPU was 1 to 10% slower at 8 KB.
 struct fetch_distance linear_fetch_distance(const struct weight_format *format, int tokens, int streams, bool quick) {
     enum { ZEN_FAR = 8192, ZEN_SPARSE_Q8_FAR = 16384 };
 #if defined(__x86_64__)
@@ -65,6 +67,8 @@ struct fetch_distance linear_fetch_distance(const struct weight_format *format, 
         const bool codes = format->type == WEIGHT_QUANTIZED, dense = format->store == STORE_DENSE;
         if (read_by_hardware(format, tokens, quick))
             return (struct fetch_distance){.turns = tokens > 1};
+        if (tiles_whole(weight_store(format), format->bits, format->group / TILE_COLUMNS))
+            return (struct fetch_distance){.far = ZEN_FAR / streams, .turns = !quick};
         const bool early = weight_store(format) == STORE_BITMASK && codes && format->bits == 8;
         const ptrdiff_t far = early ? ZEN_SPARSE_Q8_FAR : codes || !dense ? ZEN_FAR : FAR_AHEAD;
         // one token of 8 bits that is computed slowly: 1.05 to 1.1 if first-level cache is left to hardware, 8 KB ahead 0.95

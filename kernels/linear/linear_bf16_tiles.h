@@ -110,8 +110,8 @@ struct tiles_scale {
 
 // A code c in the significand under the exponent of 256 is the float 256 + c. Its product with a scale, of 11 bits, is exact, so
 // one multiply-add gives (c − zero)·scale exactly.
-static struct tiles_scale tiles_scale(const struct source *source, const struct linear_block *block, int group) {
-    const __m512 scale = vfloat_halves(packed_scales(block->weights, &block->panel, group));
+static struct tiles_scale tiles_scale(const struct source *source) {
+    const __m512 scale = vfloat_halves(source->scales);
     const __m512 zero = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const void *)source->zeros)));
     return (struct tiles_scale){scale, _mm512_mul_ps(_mm512_sub_ps(_mm512_set1_ps(-256), zero), scale)};
 }
@@ -168,12 +168,12 @@ static void tiles_expand_panel(struct tiles_band *band, int panel, uint8_t *out)
     struct tiles_scale by;
     _Alignas(64) uint8_t buffer[TILE_CODES];
     source_group(source, block, group);
-    by = tiles_scale(source, block, group);
+    by = tiles_scale(source);
     for (int t = 0; t < band->tiles; t++, left--, out += TILE_BYTES) {
         if (left == 0) {
             left = per_group;
             source_group(source, block, ++group);
-            by = tiles_scale(source, block, group);
+            by = tiles_scale(source);
         }
         const uint8_t *codes = NEXT_CODES(source, buffer);
         tiles_widen(codes, source->present, by, out);
@@ -272,7 +272,7 @@ static void tiles_band(const struct tiles_pass *pass, int first) {
         band.block[p] = (struct linear_block){.weights = weights, .panel = packed_panel(weights, first + p)};
         band.source[p] = source_open(&band.block[p]);
         band.source[p].values = values[p];
-        if (STORE != STORE_DENSE)
+        if (band.source[p].masks != NULL)
             band.source[p].masks += packed_mask_bytes(&weights->format) * pass->begin;
     }
     if (pass->begin > 0)

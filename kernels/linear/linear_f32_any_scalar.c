@@ -11,11 +11,10 @@ static void read_tile(struct panel_reader *reader, float values[TILE_COLUMNS][PA
         return;
     }
     int16_t codes[TILE_COLUMNS][PACKED_PANEL_ROWS];
-    const int group = reader->tile / reader->packed->tiles_per_group;
     float scales[PACKED_PANEL_ROWS];
-    for (int row = 0; row < PACKED_PANEL_ROWS; row++)
-        scales[row] = panel_scale(reader->packed, &reader->panel, group, row);
     panel_next_codes(reader, codes);
+    for (int row = 0; row < PACKED_PANEL_ROWS; row++)
+        scales[row] = panel_scale(reader, row);
     for (int column = 0; column < TILE_COLUMNS; column++) {
         for (int row = 0; row < PACKED_PANEL_ROWS; row++)
             values[column][row] = (float)codes[column][row] * scales[row];

@@ -43,7 +43,7 @@ static void block_expand(struct source *source, const struct linear_block *block
         if (t == 0 || (tile + t) % per_group == 0)
             source_group(source, block, group);
         for (int v = 0; QUANTIZED && v < VECTORS; v++)
-            vfloat_store(part->scales + PACKED_PANEL_ROWS * t + LANES * v, read_scales(block, group, v), LANES);
+            vfloat_store(part->scales + PACKED_PANEL_ROWS * t + LANES * v, read_scales(source, v), LANES);
         (void)NEXT_FLOATS(source, out);
         part->counts[t] = CHUNK_COLUMNS * __builtin_popcount(source->present);
         out += PACKED_PANEL_ROWS * part->counts[t];

@@ -87,12 +87,11 @@ FLATTEN void multiply_tile(int width, int panels, struct source *source, const f
 }
 #endif
 
-static inline __attribute__((always_inline)) vfloat read_scales(const struct linear_block *block, int group,
-                                                                    int v) {
-    const uint8_t *scales = packed_scales(block->weights, &block->panel, group);
-    if (block->weights->format.bits == 16)
-        return vfloat_load((const float *)(const void *)scales + LANES * v);
-    return vfloat_halves(scales + sizeof(uint16_t) * LANES * v);
+// The scales of the group at hand.
+FLATTEN vfloat read_scales(const struct source *source, int v) {
+    if (BITS == 16)
+        return vfloat_load((const float *)(const void *)source->scales + LANES * v);
+    return vfloat_halves(source->scales + sizeof(uint16_t) * LANES * v);
 }
 
 // `width` tokens of as many panels as there are blocks; both are constants.
@@ -113,8 +112,11 @@ FLATTEN void tokens_body(int width, int panels, const struct linear_block *block
     }
     for (int group = 0; group < weights->groups; group++) {
 #pragma GCC unroll 2
-        for (int p = 0; p < panels; p++)
+        for (int p = 0; p < panels; p++) {
             source_group(&sources[p], &blocks[p], group);
+            if (sources[p].scales_among)
+                fetch_scales(&sources[p]);
+        }
         for (int t = 0; t < weights->tiles_per_group; t++, x += TILE_COLUMNS * width) {
 #pragma GCC unroll 2
             for (int p = 0; p < panels; p++) {
@@ -130,7 +132,7 @@ FLATTEN void tokens_body(int width, int panels, const struct linear_block *block
             for (int p = 0; p < panels; p++) {
 #pragma GCC unroll 2
                 for (int v = 0; v < VECTORS; v++) {
-                    const vfloat scale = QUANTIZED ? read_scales(&blocks[p], group, v) : vfloat_zero();
+                    const vfloat scale = QUANTIZED ? read_scales(&sources[p], v) : vfloat_zero();
 #pragma GCC unroll 8
                     for (int i = 0; i < width; i++)
                         total[p][i][v] = QUANTIZED ? vfloat_fma(scale, part[p][i][v], total[p][i][v])

@@ -36,8 +36,7 @@ static void many_begin(const struct many_pass *pass, const struct many_band *ban
     many_clear(pass, band, block);
 }
 
-static void many_scales(const struct linear_block *block, int group, float *scales) {
-    const uint8_t *from = packed_scales(block->weights, &block->panel, group);
+static void many_scales(const uint8_t *from, float *scales) {
     for (size_t v = 0; v < PACKED_PANEL_ROWS; v += LANES) {
         const vfloat scale = BITS == 16 ? vfloat_load((const float *)(const void *)from + v)
                                         : vfloat_halves(from + sizeof(uint16_t) * v);
@@ -56,7 +55,7 @@ static void many_expand_panel(const struct many_pass *pass, struct many_band *ba
         if ((band->tile + t) % per_group == 0)
             source_group(source, &band->block[panel], group);
         if (QUANTIZED)
-            many_scales(&band->block[panel], group, strip->scales + PACKED_PANEL_ROWS * (t * strip->panels + here));
+            many_scales(source->scales, strip->scales + PACKED_PANEL_ROWS * (t * strip->panels + here));
         (void)NEXT_FLOATS(source, out);
     }
 }

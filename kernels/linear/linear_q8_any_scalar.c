@@ -30,7 +30,7 @@ static void run_panel(const struct linear_call *call, int panel, int token0, int
             }
         }
         for (int row = 0; row < PACKED_PANEL_ROWS; row++) {
-            const float scale = panel_scale(weights, &reader.panel, group, row);
+            const float scale = panel_scale(&reader, row);
             for (int i = 0; i < tokens; i++)
                 totals[i][row] += (float)sums[i][row] * (grouped ? x_scales[i * x->groups + group] : 1) * scale;
         }

@@ -107,6 +107,7 @@ static inline bool few_pairing_pays(const struct packed_matrix *weights, int tok
 
 // Of groups of so many tiles, all three constants.
 #define FEW_AMONG(tiles) scales_among_values(STORE, BITS, tiles)
+#define FEW_WHOLE(tiles) tiles_whole(STORE, BITS, tiles)
 
 // A panel on its way through `width` tokens, which have a scale a group (`grouped`) or one in all. All but the block and the group are
 // constants, and so is `tiles`, of a group, where it is 1: without that loop, whose beginning and end cost a group of one tile 20
@@ -117,8 +118,9 @@ struct few_way {
     vfloat total[Q8_DIRECT][VECTORS];
 };
 
-FLATTEN void few_begin(int width, const struct linear_block *block, struct few_way *way, struct absent *absent) {
+FLATTEN void few_begin(int width, int tiles, const struct linear_block *block, struct few_way *way, struct absent *absent) {
     way->source = source_open(block);
+    way->source.whole = FEW_WHOLE(tiles); // which it is: known to the compiler
     way->scales = block->panel.scales;
 #pragma GCC unroll 8
     for (int i = 0; i < width; i++) {
@@ -127,7 +129,7 @@ FLATTEN void few_begin(int width, const struct linear_block *block, struct few_w
             way->total[i][v] = vfloat_zero();
     }
     if (STORE != STORE_DENSE)
-        source_group(&way->source, block, 0);
+        way->source.zeros = source_zeros(block, 0);
     absent_begin(&way->source, STORE, BITS, absent);
 }
 
@@ -136,7 +138,7 @@ FLATTEN void few_group(int width, bool asymmetric, bool grouped, int tiles, cons
                        struct few_way *way, struct absent *absent) {
     vint sums[Q8_DIRECT][VECTORS][DOT_PARTS_LIMIT];
     if (STORE != STORE_DENSE && asymmetric && group > 0) {
-        source_group(&way->source, block, group);
+        way->source.zeros = source_zeros(block, group);
         absent_begin(&way->source, STORE, BITS, absent);
     }
     few_start(width, asymmetric, grouped, block, group, sums);
@@ -144,11 +146,17 @@ FLATTEN void few_group(int width, bool asymmetric, bool grouped, int tiles, cons
         way->source.values += (~group & 1) * AMONG_BYTES;
         fetch_scales(&way->source);
     }
+    if (FEW_WHOLE(tiles)) {
+        way->scales = way->source.values;
+        way->source.values += TILE_SCALE_BYTES;
+        if (LANES < 16)
+            __asm__("" : "+m"(way->scales)); // what else gave up its register took an eighth longer
+    }
     for (int t = 0; t < tiles; t++, x += TILE_CHUNKS * width)
         few_tile(width, &way->source, absent, x, sums);
     if (FEW_AMONG(tiles)) // no register for them while the tile is read
         way->scales = way->source.values - AMONG_BYTES - CHUNK_CODES * BITS - group % 2 * (CHUNK_CODES * BITS - AMONG_BYTES / 2);
-    else if (STORE != STORE_DENSE || way->source.fetch.sections != 0)
+    else if (!FEW_WHOLE(tiles) && (STORE != STORE_DENSE || way->source.fetch.sections != 0))
         prefetch_section(&way->source, way->scales);
 #pragma GCC unroll 2
     for (int v = 0; v < VECTORS; v++) {
@@ -162,7 +170,7 @@ FLATTEN void few_group(int width, bool asymmetric, bool grouped, int tiles, cons
             way->total[i][v] = vfloat_fma(value, scale, way->total[i][v]);
         }
     }
-    if (!FEW_AMONG(tiles))
+    if (!FEW_AMONG(tiles) && !FEW_WHOLE(tiles))
         way->scales += sizeof(uint16_t) * PACKED_PANEL_ROWS;
 }
 
@@ -188,9 +196,9 @@ FLATTEN void few_groups(int width, int panels, bool asymmetric, bool grouped, in
     const int groups = blocks->weights->groups;
     struct few_way way, other;
     struct absent absent, other_absent; // by themselves, so that they stay in registers
-    few_begin(width, &blocks[0], &way, &absent);
+    few_begin(width, tiles, &blocks[0], &way, &absent);
     if (panels > 1)
-        few_begin(width, &blocks[1], &other, &other_absent);
+        few_begin(width, tiles, &blocks[1], &other, &other_absent);
     for (int group = 0; group < groups; group++, x += tiles * TILE_CHUNKS * width) {
         few_group(width, asymmetric, grouped, tiles, &blocks[0], group, x, &way, &absent);
         if (panels > 1)

@@ -17,6 +17,7 @@ struct few_panel {
     struct source source;
     const uint8_t *soon, *end, *then; // what is fetched into second-level cache next: up to `end`, and on from `then`
     uint8_t *codes;                   // FEW_SLOTS groups
+    const uint8_t *scales[2 * FEW_SLOTS]; // of whole tiles, those of as many groups
 };
 
 // One or two panels times one block of tokens.
@@ -42,7 +43,9 @@ FLATTEN void few_unpack(struct few_panel *panel, int group, int tiles) {
     uint8_t *out = panel->codes + TILE_CODES * tiles * (group % FEW_SLOTS);
     if (STORE != STORE_DENSE)
         source_group(source, &panel->block, group);
-    if (!scales_among_values(STORE, BITS, panel->block.weights->tiles_per_group)) {
+    if (source->whole) {
+        panel->scales[group % (2 * FEW_SLOTS)] = source->scales;
+    } else if (!scales_among_values(STORE, BITS, panel->block.weights->tiles_per_group)) {
         prefetch(packed_scales(panel->block.weights, &panel->block.panel, group));
     } else if (group % 2 == 0) {
         __builtin_prefetch(panel->soon, 0, 2);
@@ -111,8 +114,9 @@ FLATTEN void few_unpack(struct few_panel *panel, int group, int tiles) {
 // A group's sums to totals.
 FLATTEN void few_scale(const struct few_work *work, int panel, int group, const int height, const bool asymmetric, const int32_t *sums,
                        __m512 *total) {
-    const struct panel *weights = &work->panel[panel].block.panel;
-    const __m512 scale = vfloat_halves(packed_scales(work->panel[panel].block.weights, weights, group));
+    const struct few_panel *from = &work->panel[panel];
+    const struct panel *weights = &from->block.panel;
+    const __m512 scale = vfloat_halves(from->source.whole ? from->scales[group % (2 * FEW_SLOTS)] : packed_scales(from->block.weights, weights, group));
     const float *x_scales = work->x_scales + work->x_scales_step * (size_t)group;
     const int32_t *starts = work->starts + height * group;
     const vint zeros = asymmetric ? vint_negated_zeros(weights->zeros + PACKED_PANEL_ROWS * group, BITS) : vint_zero();

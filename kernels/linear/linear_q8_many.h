@@ -113,10 +113,9 @@ static void many_begin(const struct many_pass *pass, const struct many_band *ban
 }
 
 // Scales and zeros of the group that begins at a tile of the part.
-static void many_expand_group(const struct many_band *band, int panel, int group, float *scales, int32_t *zeros) {
-    const struct panel *from = &band->block[panel].panel;
+static void many_expand_group(const struct source *source, const struct panel *from, int group, float *scales, int32_t *zeros) {
     for (int v = 0; v < PACKED_PANEL_ROWS; v += LANES)
-        vfloat_store(scales + v, vfloat_halves(packed_scales(band->block[panel].weights, from, group) + sizeof(uint16_t) * (size_t)v), LANES);
+        vfloat_store(scales + v, vfloat_halves(source->scales + sizeof(uint16_t) * (size_t)v), LANES);
     for (int row = 0; row < PACKED_PANEL_ROWS && from->zeros != NULL; row++) // as vint_correct() and its like want them
         zeros[row] = (uint16_t)(Q8_CENTRE(BITS) - from->zeros[group * PACKED_PANEL_ROWS + row]);
 }
@@ -134,7 +133,7 @@ static void many_expand_panel(const struct many_pass *pass, struct many_band *ba
             const int group = (band->tile + t) / per_group;
             const int at = PACKED_PANEL_ROWS * (t / per_group * strip->panels + here);
             source_group(source, &band->block[panel], group);
-            many_expand_group(band, panel, group, strip->scales + at, strip->zeros + at);
+            many_expand_group(source, &band->block[panel].panel, group, strip->scales + at, strip->zeros + at);
         }
         const uint8_t *codes = NEXT_CODES(source, out);
         if (many_signed(weights))

@@ -147,17 +147,21 @@ FLATTEN uint64_t chunk_mask_once(const uint8_t *masks, int chunk) {
     return mask;
 }
 
-// To be called for each tile, of at most `bits` lines. As many lines as a tile has on average. Not chunk by chunk: scalar additions take the
+// To be called for each tile, of at most `bits` lines, a whole one of two more. As many lines as a tile has on average. Not chunk by chunk: scalar additions take the
 // port that the expansion needs.
 FLATTEN void fetch_present(struct source *source, enum sparse_store store, int bits) {
-    const ptrdiff_t far = values_ahead(source, store);
-#pragma GCC unroll 8
-    for (int line = 0; line < bits; line++) {
+    const ptrdiff_t far = source->whole ? source->fetch.values : values_ahead(source, store);
+#pragma GCC unroll 10
+    for (int line = 0; line < bits + 2 * source->whole; line++) {
         if (line >= source->fetch.lines)
             break;
-        prefetch_both(source->values + 64 * line, far, 2 * NEAR_AHEAD);
+        if (!source->whole || source->fetch.near)
+            prefetch_both(source->values + 64 * line, far, 2 * NEAR_AHEAD);
+        else
+            __builtin_prefetch(source->values + 64 * line + far, 0, 2);
     }
-    prefetch_section(source, source->masks);
+    if (!source->whole)
+        prefetch_section(source, source->masks);
 }
 
 // What a plane of a tile takes: the longest of its fields.
@@ -171,9 +175,12 @@ FLATTEN size_t longest_field(const size_t positions[8], int width) {
 
 FLATTEN void open_bitmask(struct source *source, int bits, struct tile *tile) {
     fetch_present(source, STORE_BITMASK, bits);
-    tile->masks = source->masks;
+    tile->masks = source->whole ? source->values : source->masks;
+    if (source->whole)
+        source->values += sizeof(uint64_t) * TILE_CHUNKS;
+    else
+        source->masks += sizeof(uint64_t) * TILE_CHUNKS;
     tile->plane[0] = source->values;
-    source->masks += sizeof(uint64_t) * TILE_CHUNKS;
 #pragma GCC unroll 16
     for (int i = 0; i < MAX_PLANES * 8; i++)
         tile->positions[i / 8][i % 8] = 0;

@@ -13,10 +13,12 @@
 // A panel being read, tile by tile.
 struct source {
     const uint8_t *values;
-    const uint8_t *masks;
-    const uint8_t *zeros; // the group's zero codes, one a row
-    uint32_t present;     // block store: the chunks of the last tile that was read
-    bool scales_among;    // the values, see packed.h
+    const uint8_t *masks;  // NULL of whole tiles
+    const uint8_t *scales; // the group's, one a row, of quantized weights
+    const uint8_t *zeros;  // the group's zero codes, one a row
+    uint32_t present;      // block store: the chunks of the last tile that was read
+    bool scales_among;     // the values, see packed.h
+    bool whole;            // tiles, see packed.h
     struct fetch fetch;
 };
 
@@ -40,11 +42,12 @@ static inline struct source source_open(const struct linear_block *block) {
         .masks = block->panel.masks,
         .present = (1 << TILE_CHUNKS) - 1,
         .scales_among = packed_scales_among(block->weights),
+        .whole = packed_tiles_whole(block->weights),
         .fetch = block->fetch.lines > 0 ? block->fetch : fetch_within(block->weights),
     };
 }
 
-// The line of scales that tile_open() leaves out. To be called for every other group at least.
+// The line of scales among the values that tile_open() leaves out. To be called for every other group at least, behind it.
 static inline void fetch_scales(const struct source *source) {
     if (source->fetch.values != 0)
         __builtin_prefetch(source->values - AMONG_BYTES + source->fetch.values, 0, 2);
@@ -52,21 +55,29 @@ static inline void fetch_scales(const struct source *source) {
         __builtin_prefetch(source->values - AMONG_BYTES + NEAR_AHEAD, 0, 3);
 }
 
-// To be called before the tiles of a group are read.
-static inline void source_group(struct source *source, const struct linear_block *block, int group) {
+// A group's zero codes, one a row, of codes of up to 8 bits.
+static inline const uint8_t *source_zeros(const struct linear_block *block, int group) {
     static const uint8_t symmetric[9][PACKED_PANEL_ROWS] = {
 #define SIXTEEN(z) {z, z, z, z, z, z, z, z, z, z, z, z, z, z, z, z}
         [2] = SIXTEEN(2), [3] = SIXTEEN(4), [4] = SIXTEEN(8), [5] = SIXTEEN(16), [6] = SIXTEEN(32), [8] = SIXTEEN(128),
 #undef SIXTEEN
     };
-    if (block->panel.zeros != NULL)
-        source->zeros = block->panel.zeros + group * PACKED_PANEL_ROWS;
-    else if (block->weights->format.bits <= 8)
-        source->zeros = symmetric[block->weights->format.bits];
-    if (source->scales_among) {
-        source->values = block->panel.values + packed_tile_at(block->weights, group);
-        fetch_scales(source);
+    return block->panel.zeros != NULL ? block->panel.zeros + group * PACKED_PANEL_ROWS : symmetric[block->weights->format.bits];
+}
+
+// To be called once before the tiles of a group are read.
+static inline void source_group(struct source *source, const struct linear_block *block, int group) {
+    if (block->weights->format.bits <= 8)
+        source->zeros = source_zeros(block, group);
+    if (source->whole) {
+        source->scales = source->values;
+        source->values += TILE_SCALE_BYTES;
+        return;
     }
+    if (block->panel.scales != NULL)
+        source->scales = packed_scales(block->weights, &block->panel, group);
+    if (source->scales_among)
+        source->values = block->panel.values + packed_tile_at(block->weights, group);
 }
 
 typedef uint32_t __attribute__((may_alias)) any_word;

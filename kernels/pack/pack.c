@@ -18,9 +18,10 @@ static size_t place_sections(struct packed_matrix *packed) {
     const struct weight_format *format = &packed->format;
     const size_t panels = (size_t)packed->panels;
     const size_t scales = format->type == WEIGHT_QUANTIZED ? (size_t)packed->groups * PACKED_PANEL_ROWS : 0;
-    packed->scale_bytes = packed_scales_among(packed) ? 0 : align64(scales / PACKED_PANEL_ROWS * packed->group_scales);
+    const bool whole = packed_tiles_whole(packed);
+    packed->scale_bytes = whole || packed_scales_among(packed) ? 0 : align64(scales / PACKED_PANEL_ROWS * packed->group_scales);
     packed->zero_bytes = format->asymmetric ? align64(scales) : 0;
-    packed->mask_bytes = align64((size_t)packed->tiles * (size_t)packed_mask_bytes(format));
+    packed->mask_bytes = whole ? 0 : align64((size_t)packed->tiles * (size_t)packed_mask_bytes(format));
     packed->zeros_at = panels * packed->scale_bytes;
     packed->masks_at = packed->zeros_at + panels * packed->zero_bytes;
     return packed->masks_at + panels * packed->mask_bytes;

@@ -172,7 +172,7 @@ static void write_present_plane(uint8_t codes[TILE_CHUNKS][CHUNK_CODES], const u
     }
 }
 
-// Writes a tile of a bitmask store of codes and returns the bytes of its values. With values NULL it only counts.
+// Writes a tile of a bitmask store of codes and returns the bytes of its values. With values NULL it only counts. masks may lie anywhere.
 static size_t write_present_codes(const struct panel_origin *origin, int row0, int column0, uint8_t *masks, uint8_t *values) {
     uint64_t present[TILE_CHUNKS];
     uint8_t codes[TILE_CHUNKS][CHUNK_CODES];
@@ -268,10 +268,9 @@ static size_t write_float_chunk(const struct panel_origin *origin, int row0, int
     return count * (size_t)(origin->format->bits / 8);
 }
 
-// Writes the masks and values of one tile and returns the bytes of its values. With target NULL it only counts.
-static size_t write_tile(const struct panel_origin *origin, int row0, int tile, const struct panel_target *target, size_t position) {
+// Writes the masks and values of one tile and returns the bytes of its values. With values NULL it only counts.
+static size_t write_tile(const struct panel_origin *origin, int row0, int tile, uint8_t *masks, uint8_t *values) {
     const struct weight_format *format = origin->format;
-    uint8_t *values = target != NULL ? target->values + position : NULL;
     const int column0 = tile * TILE_COLUMNS;
     if (format->type == WEIGHT_QUANTIZED && format->bits == 16) {
         for (int i = 0; values != NULL && i < TILE_CODES; i++) {
@@ -291,8 +290,6 @@ static size_t write_tile(const struct panel_origin *origin, int row0, int tile, 
             write_dense_floats(origin, row0, column0, values);
         return (size_t)TILE_CODES * (size_t)(format->bits / 8);
     }
-    const size_t mask_bytes = (size_t)packed_mask_bytes(format);
-    uint8_t *masks = target != NULL ? target->masks + (size_t)tile * mask_bytes : NULL;
     if (weight_store(format) == STORE_BYTEMASK)
         return write_present_bytes(origin, row0, column0, masks, values);
     if (format->type == WEIGHT_QUANTIZED && format->store != STORE_BLOCK)
@@ -304,10 +301,10 @@ static size_t write_tile(const struct panel_origin *origin, int row0, int tile, 
         uint8_t *at = values != NULL ? values + bytes : NULL;
         if (block && !block_present(origin, column))
             continue;
-        if (masks != NULL && block)
+        if (values != NULL && block)
             *masks |= (uint8_t)(1 << chunk);
         if (format->type != WEIGHT_QUANTIZED) {
-            bytes += write_float_chunk(origin, row0, column, masks != NULL ? masks + chunk * (int)sizeof(uint64_t) : NULL, at);
+            bytes += write_float_chunk(origin, row0, column, values != NULL ? masks + chunk * (int)sizeof(uint64_t) : NULL, at);
             continue;
         }
         if (values != NULL)
@@ -317,20 +314,18 @@ static size_t write_tile(const struct panel_origin *origin, int row0, int tile, 
     return bytes;
 }
 
-static void write_scales(const struct panel_origin *origin, const struct packed_matrix *packed, int row0, const struct panel_target *target) {
+// Of one group: the scales to `scales`, the zero points to the panel's.
+static void write_group(const struct panel_origin *origin, int row0, int group, uint8_t *scales, uint8_t *zeros) {
     for (int row = 0; row < PACKED_PANEL_ROWS && row0 + row < origin->rows; row++) {
-        for (int group = 0; group < origin->groups; group++) {
-            const size_t from = (size_t)(row0 + row) * (size_t)origin->groups + (size_t)group;
-            uint8_t *to = target->scales + packed_scales_at(packed, group);
-            const float scale = origin->quantized->scales[from];
-            const uint16_t half = float_to_float16(scale);
-            if (origin->format->bits == 16)
-                memcpy(to + (size_t)row * sizeof(scale), &scale, sizeof(scale));
-            else
-                memcpy(to + (size_t)row * sizeof(half), &half, sizeof(half));
-            if (origin->format->asymmetric)
-                target->zeros[group * PACKED_PANEL_ROWS + row] = origin->quantized->zero_points[from];
-        }
+        const size_t from = (size_t)(row0 + row) * (size_t)origin->groups + (size_t)group;
+        const float scale = origin->quantized->scales[from];
+        const uint16_t half = float_to_float16(scale);
+        if (origin->format->bits == 16)
+            memcpy(scales + (size_t)row * sizeof(scale), &scale, sizeof(scale));
+        else
+            memcpy(scales + (size_t)row * sizeof(half), &half, sizeof(half));
+        if (origin->format->asymmetric)
+            zeros[group * PACKED_PANEL_ROWS + row] = origin->quantized->zero_points[from];
     }
 }
 
@@ -376,14 +371,22 @@ void panel_count(const struct panel_origin *origin, int row0, size_t *stored_tot
 }
 
 size_t panel_write(const struct panel_origin *origin, const struct packed_matrix *packed, int row0, const struct panel_target *target) {
+    const bool whole = packed_tiles_whole(packed);
+    const size_t mask_bytes = (size_t)packed_mask_bytes(origin->format);
     size_t position = 0;
     for (int tile = 0; tile < packed->tiles; tile++) {
+        uint8_t *masks = target != NULL && !whole ? target->masks + (size_t)tile * mask_bytes : NULL;
         if (packed->format.store == STORE_DENSE)
             position = packed_tile_at(packed, tile);
-        position += write_tile(origin, row0, tile, target, position);
+        if (whole && target != NULL) {
+            write_group(origin, row0, tile, target->values + position, target->zeros);
+            masks = target->values + position + TILE_SCALE_BYTES;
+        }
+        position += whole ? TILE_SCALE_BYTES + mask_bytes : 0;
+        position += write_tile(origin, row0, tile, masks, target != NULL ? target->values + position : NULL);
     }
-    if (target != NULL && origin->format->type == WEIGHT_QUANTIZED)
-        write_scales(origin, packed, row0, target);
+    for (int group = 0; target != NULL && !whole && origin->format->type == WEIGHT_QUANTIZED && group < origin->groups; group++)
+        write_group(origin, row0, group, target->scales + packed_scales_at(packed, group), target->zeros);
     return align64(position);
 }
 

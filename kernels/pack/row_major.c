@@ -20,12 +20,11 @@ static void write_codes(const struct packed_matrix *packed, int8_t *codes, float
         panel_open(&reader, packed, index);
         const int row0 = index * PACKED_PANEL_ROWS;
         const int rows = packed->rows - row0 < PACKED_PANEL_ROWS ? packed->rows - row0 : PACKED_PANEL_ROWS;
-        for (int row = 0; row < rows; row++)
-            scales[row0 + row] = panel_scale(packed, &reader.panel, 0, row);
         for (int tile = 0; tile < packed->tiles; tile++) {
             int16_t read[TILE_COLUMNS][PACKED_PANEL_ROWS];
             panel_next_codes(&reader, read);
             for (int row = 0; row < rows; row++) {
+                scales[row0 + row] = panel_scale(&reader, row); // the same for all tiles
                 int8_t *out = codes + (size_t)(row0 + row) * (size_t)packed->columns + (size_t)tile * TILE_COLUMNS;
                 for (int column = 0; column < TILE_COLUMNS; column++)
                     out[column] = (int8_t)read[column][row];

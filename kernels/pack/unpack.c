@@ -9,11 +9,15 @@ void panel_open(struct panel_reader *reader, const struct packed_matrix *packed,
     *reader = (struct panel_reader){.packed = packed, .panel = packed_panel(packed, index)};
 }
 
-float panel_scale(const struct packed_matrix *packed, const struct panel *panel, int group, int row) {
-    const void *scales = packed_scales(packed, panel, group);
-    if (packed->format.bits == 16)
-        return ((const float *)scales)[row];
-    return float16_to_float(((const uint16_t *)scales)[row]);
+float panel_scale(const struct panel_reader *reader, int row) {
+    float scale;
+    uint16_t half;
+    if (reader->packed->format.bits == 16) {
+        memcpy(&scale, reader->scales + (size_t)row * sizeof(scale), sizeof(scale));
+        return scale;
+    }
+    memcpy(&half, reader->scales + (size_t)row * sizeof(half), sizeof(half));
+    return float16_to_float(half);
 }
 
 static int zero_code(const struct panel_reader *reader, int row) {
@@ -43,10 +47,18 @@ static int packed_code(const uint8_t *values, int bits, int position) {
     return values[at / 8] >> (at % 8) & ((1 << bits) - 1);
 }
 
-static uint64_t chunk_mask(const struct panel_reader *reader, int chunk) {
-    if (reader->packed->format.store != STORE_BLOCK)
-        return ((const uint64_t *)(const void *)reader->panel.masks)[reader->tile * TILE_CHUNKS + chunk];
-    return reader->panel.masks[reader->tile] >> chunk & 1 ? UINT64_MAX : 0;
+// Of the tile whose masks begin at `masks`.
+static uint64_t chunk_mask(const struct panel_reader *reader, const uint8_t *masks, int chunk) {
+    if (reader->packed->format.store == STORE_BLOCK)
+        return *masks >> chunk & 1 ? UINT64_MAX : 0;
+    uint64_t mask;
+    memcpy(&mask, masks + sizeof(mask) * (size_t)chunk, sizeof(mask));
+    return mask;
+}
+
+// Where the next tile's masks begin in a section of their own.
+static const uint8_t *section_masks(const struct panel_reader *reader) {
+    return reader->panel.masks + (size_t)reader->tile * (size_t)packed_mask_bytes(&reader->packed->format);
 }
 
 // The present codes of a tile, chunk by chunk in order, and the bytes that they take.
@@ -87,11 +99,16 @@ static size_t block_codes(const uint8_t *values, int bits, const uint64_t masks[
 
 static void next_sparse_codes(struct panel_reader *reader, int16_t codes[TILE_COLUMNS][PACKED_PANEL_ROWS]) {
     const struct weight_format *format = &reader->packed->format;
-    const uint8_t *values = reader->panel.values + reader->position;
+    const bool whole = packed_tiles_whole(reader->packed);
     uint64_t masks[TILE_CHUNKS];
     uint8_t present[TILE_CHUNKS][CHUNK_CODES];
+    if (whole) {
+        reader->scales = reader->panel.values + reader->position;
+        reader->position += TILE_SCALE_BYTES + (size_t)packed_mask_bytes(format);
+    }
+    const uint8_t *values = reader->panel.values + reader->position, *from = whole ? reader->scales + TILE_SCALE_BYTES : section_masks(reader);
     for (int chunk = 0; chunk < TILE_CHUNKS; chunk++)
-        masks[chunk] = chunk_mask(reader, chunk);
+        masks[chunk] = chunk_mask(reader, from, chunk);
     reader->position += format->store == STORE_BLOCK ? block_codes(values, format->bits, masks, present)
                                                      : present_codes(values, format->bits, masks, present);
     for (int chunk = 0; chunk < TILE_CHUNKS; chunk++) {
@@ -127,6 +144,8 @@ void panel_next_codes(struct panel_reader *reader, int16_t codes[TILE_COLUMNS][P
     const int bits = packed->format.bits;
     if (packed->format.store == STORE_DENSE)
         reader->position = packed_tile_at(packed, reader->tile);
+    if (!packed_tiles_whole(packed))
+        reader->scales = packed_scales(packed, &reader->panel, reader->tile / packed->tiles_per_group);
     const uint8_t *values = reader->panel.values + reader->position;
     if (bits == 16) {
         memcpy(codes, values, TILE_CODES * sizeof(int16_t));
@@ -157,7 +176,7 @@ static float read_float(const struct panel_reader *reader, size_t index) {
 static uint32_t float_mask(const struct panel_reader *reader, int column, int together) {
     uint32_t mask = together == 2 ? UINT32_MAX : UINT16_MAX;
     if (reader->packed->format.store == STORE_BLOCK)
-        return chunk_mask(reader, column / CHUNK_COLUMNS) ? mask : 0;
+        return chunk_mask(reader, section_masks(reader), column / CHUNK_COLUMNS) ? mask : 0;
     if (reader->packed->format.store != STORE_DENSE) {
         const size_t at = (size_t)(reader->tile * TILE_COLUMNS + column) * sizeof(uint16_t);
         mask = 0;
@@ -198,8 +217,7 @@ static void unpack_panel(const struct packed_matrix *packed, int index, float *w
             float *out = weights + (size_t)(row0 + row) * (size_t)packed->columns + (size_t)tile * TILE_COLUMNS;
             for (int column = 0; column < TILE_COLUMNS; column++) {
                 if (packed->format.type == WEIGHT_QUANTIZED)
-                    out[column] = (float)codes[column][row] *
-                                  panel_scale(packed, &reader.panel, tile / packed->tiles_per_group, row);
+                    out[column] = (float)codes[column][row] * panel_scale(&reader, row);
                 else
                     out[column] = values[column][row];
             }

@@ -10,8 +10,8 @@
 enum { FAR_AHEAD = 4096, NEAR_AHEAD = 512, SECTION_AHEAD = 1024 };
 
 // How many bytes ahead weights of such a format are fetched, 0: not at all (dense ones only). far: values to second-level cache, where this many bytes
-// of all sections together come later; sections: masks and scales. near: whether dense values are fetched to first-level cache NEAR_AHEAD, too (sparse
-// ones are, twice as far). turns: whether reading two panels by turns may be worth it.
+// of all sections together come later; sections: masks and scales. near: whether dense values are fetched to first-level cache NEAR_AHEAD, too, and
+// whole tiles twice as far (other sparse values always are). turns: whether reading two panels by turns may be worth it.
 struct fetch_distance {
     ptrdiff_t far, sections;
     bool near, turns;

@@ -45,7 +45,7 @@ static inline struct fetch_plan fetch_plan(const struct packed_matrix *weights, 
     const bool sparse = weights->format.store != STORE_DENSE;
     // Rounded up but for an eighth: where a tile has 1.4 lines and one is fetched, the rest is waited for (a fifth slower).
     // Of whole tiles, which are most of what is read, none may be left to wait for (where 3 of 3.1 were fetched: half as fast), however much they differ.
-    const int lines = (int)((values + (packed_tiles_whole(weights) ? 63 + 16 : 56) * tiles) / (64 * tiles));
+    const int lines = (int)((values + (weights->whole_tiles ? 63 + 16 : 56) * tiles) / (64 * tiles));
     return (struct fetch_plan){
         .weights = weights,
         .fetch = {.values = distance.far * values / all, .near = distance.near, .sections = distance.sections, .lines = lines > 0 ? lines : 1},
@@ -61,7 +61,7 @@ static inline struct fetch fetch_within(const struct packed_matrix *weights) {
 static inline struct fetch fetch_panel(const struct fetch_plan *plan, int index, int next) {
     struct fetch fetch = plan->fetch;
     const struct packed_matrix *weights = plan->weights;
-    if (next <= index + 1 || fetch.values == 0 || packed_tiles_whole(weights)) // of whole tiles nobody knows where in a panel they are
+    if (next <= index + 1 || fetch.values == 0 || weights->whole_tiles) // of whole tiles nobody knows where in a panel they are
         return fetch;
     const struct panel panel = packed_panel(weights, index), then = packed_panel(weights, next);
     fetch.next_scales = then.scales != NULL ? then.scales : then.values;

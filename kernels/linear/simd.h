@@ -42,7 +42,7 @@ static inline struct source source_open(const struct linear_block *block) {
         .masks = block->panel.masks,
         .present = (1 << TILE_CHUNKS) - 1,
         .scales_among = packed_scales_among(block->weights),
-        .whole = packed_tiles_whole(block->weights),
+        .whole = block->weights->whole_tiles,
         .fetch = block->fetch.lines > 0 ? block->fetch : fetch_within(block->weights),
     };
 }

@@ -18,7 +18,7 @@ static size_t place_sections(struct packed_matrix *packed) {
     const struct weight_format *format = &packed->format;
     const size_t panels = (size_t)packed->panels;
     const size_t scales = format->type == WEIGHT_QUANTIZED ? (size_t)packed->groups * PACKED_PANEL_ROWS : 0;
-    const bool whole = packed_tiles_whole(packed);
+    const bool whole = packed->whole_tiles;
     packed->scale_bytes = whole || packed_scales_among(packed) ? 0 : align64(scales / PACKED_PANEL_ROWS * packed->group_scales);
     packed->zero_bytes = format->asymmetric ? align64(scales) : 0;
     packed->mask_bytes = whole ? 0 : align64((size_t)packed->tiles * (size_t)packed_mask_bytes(format));
@@ -153,6 +153,7 @@ static struct packed_matrix *empty(const struct weight_format *format, int rows,
     packed->tiles = columns / TILE_COLUMNS;
     packed->groups = columns / group;
     packed->tiles_per_group = group / TILE_COLUMNS;
+    packed->whole_tiles = tiles_whole(weight_store(format), format->bits, packed->tiles_per_group);
     packed->group_scales = PACKED_PANEL_ROWS * (format->bits == 16 ? sizeof(float) : sizeof(uint16_t));
     packed->pair_scales = packed_scales_among(packed) ? AMONG_BYTES + 2 * (size_t)(CHUNK_CODES * format->bits) : 2 * packed->group_scales;
     packed->offsets = calloc((size_t)packed->panels + 1, sizeof(*packed->offsets));

@@ -371,7 +371,7 @@ void panel_count(const struct panel_origin *origin, int row0, size_t *stored_tot
 }
 
 size_t panel_write(const struct panel_origin *origin, const struct packed_matrix *packed, int row0, const struct panel_target *target) {
-    const bool whole = packed_tiles_whole(packed);
+    const bool whole = packed->whole_tiles;
     const size_t mask_bytes = (size_t)packed_mask_bytes(origin->format);
     size_t position = 0;
     for (int tile = 0; tile < packed->tiles; tile++) {

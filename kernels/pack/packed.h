@@ -50,6 +50,7 @@ struct packed_matrix {
     int rows, columns;
     int panels, tiles;                    // tiles in a panel
     int groups, tiles_per_group;          // of a row; per channel, one group
+    bool whole_tiles;                     // whether tiles_whole(), below
     size_t group_scales, pair_scales;     // bytes from the scales of an even group to those of the next group, and of the one after that
     size_t scale_bytes, zero_bytes, mask_bytes; // of a panel in each section
     size_t zeros_at, masks_at;                  // where sections begin in data
@@ -90,10 +91,6 @@ static inline bool packed_scales_among(const struct packed_matrix *packed) {
 enum { TILE_SCALE_BYTES = PACKED_PANEL_ROWS * sizeof(uint16_t) };
 static inline bool tiles_whole(enum sparse_store store, int bits, int tiles_per_group) {
     return store == STORE_BITMASK && (bits == 8 || bits == 4 || bits == 3) && tiles_per_group == 1;
-}
-
-static inline bool packed_tiles_whole(const struct packed_matrix *packed) {
-    return tiles_whole(weight_store(&packed->format), packed->format.bits, packed->tiles_per_group);
 }
 
 // Where a tile of a dense store begins in its panel's values.

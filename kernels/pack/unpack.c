@@ -99,7 +99,7 @@ static size_t block_codes(const uint8_t *values, int bits, const uint64_t masks[
 
 static void next_sparse_codes(struct panel_reader *reader, int16_t codes[TILE_COLUMNS][PACKED_PANEL_ROWS]) {
     const struct weight_format *format = &reader->packed->format;
-    const bool whole = packed_tiles_whole(reader->packed);
+    const bool whole = reader->packed->whole_tiles;
     uint64_t masks[TILE_CHUNKS];
     uint8_t present[TILE_CHUNKS][CHUNK_CODES];
     if (whole) {
@@ -144,7 +144,7 @@ void panel_next_codes(struct panel_reader *reader, int16_t codes[TILE_COLUMNS][P
     const int bits = packed->format.bits;
     if (packed->format.store == STORE_DENSE)
         reader->position = packed_tile_at(packed, reader->tile);
-    if (!packed_tiles_whole(packed))
+    if (!packed->whole_tiles)
         reader->scales = packed_scales(packed, &reader->panel, reader->tile / packed->tiles_per_group);
     const uint8_t *values = reader->panel.values + reader->position;
     if (bits == 16) {

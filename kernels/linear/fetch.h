@@ -9,7 +9,7 @@
 
 enum { FAR_AHEAD = 4096, NEAR_AHEAD = 512, SECTION_AHEAD = 1024 };
 
-// How many bytes ahead weights of such a format are fetched, 0: not at all (dense ones only). far: values to second-level cache, where this many bytes
+// How many bytes ahead such weights are fetched, 0: not at all (dense ones only). far: values to second-level cache, where this many bytes
 // of all sections together come later; sections: masks and scales. near: whether dense values are fetched to first-level cache NEAR_AHEAD, too, and
 // whole tiles twice as far (other sparse values always are). turns: whether reading two panels by turns may be worth it.
 struct fetch_distance {
@@ -18,7 +18,7 @@ struct fetch_distance {
 };
 // Of `tokens` at once and `streams` panels by turns, as this CPU was found to be fastest with. quick: one token's products take less than half the time
 // of reading.
-struct fetch_distance linear_fetch_distance(const struct weight_format *format, int tokens, int streams, bool quick);
+struct fetch_distance linear_fetch_distance(const struct packed_matrix *weights, int tokens, int streams, bool quick);
 
 // Of one panel that is being read.
 struct fetch {
@@ -40,7 +40,7 @@ struct fetch_plan {
 static inline struct fetch_plan fetch_plan(const struct packed_matrix *weights, int tokens, int streams, bool quick) {
     const ptrdiff_t tiles = weights->tiles, values = (ptrdiff_t)(weights->offsets[1] - weights->offsets[0]);
     const ptrdiff_t all = values + (ptrdiff_t)(weights->scale_bytes + weights->zero_bytes + weights->mask_bytes);
-    const struct fetch_distance distance = linear_fetch_distance(&weights->format, tokens, streams, quick);
+    const struct fetch_distance distance = linear_fetch_distance(weights, tokens, streams, quick);
     const ptrdiff_t ahead = (distance.far < all ? distance.far : all) * tiles / all; // tiles
     const bool sparse = weights->format.store != STORE_DENSE;
     // Rounded up but for an eighth: where a tile has 1.4 lines and one is fetched, the rest is waited for (a fifth slower).

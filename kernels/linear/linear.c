@@ -60,14 +60,15 @@ static bool read_by_hardware(const struct weight_format *format, int tokens, boo
 // 1.2 with 8; 6 KB half of that, 16 KB no more but with a bitmask of 8-bit codes to 50% absent, 1.05 to 1.09 over 8 KB. Of whole
 // tiles, to second-level cache alone: 8 KB ahead 1.04 to 1.2 over what sections had, 4 KB 0.8 to 0.95; to first-level cache as well 0.95 to 1.0, which 12 KB ahead
 // is at times, too. An Intel CPU was 1 to 10% slower at 8 KB.
-struct fetch_distance linear_fetch_distance(const struct weight_format *format, int tokens, int streams, bool quick) {
+struct fetch_distance linear_fetch_distance(const struct packed_matrix *weights, int tokens, int streams, bool quick) {
     enum { ZEN_FAR = 8192, ZEN_SPARSE_Q8_FAR = 16384 };
 #if defined(__x86_64__)
     if (__builtin_cpu_is("amd")) {
+        const struct weight_format *format = &weights->format;
         const bool codes = format->type == WEIGHT_QUANTIZED, dense = format->store == STORE_DENSE;
         if (read_by_hardware(format, tokens, quick))
             return (struct fetch_distance){.turns = tokens > 1};
-        if (tiles_whole(weight_store(format), format->bits, format->group / TILE_COLUMNS))
+        if (weights->whole_tiles)
             return (struct fetch_distance){.far = ZEN_FAR / streams, .turns = !quick};
         const bool early = weight_store(format) == STORE_BITMASK && codes && format->bits == 8;
         const ptrdiff_t far = early ? ZEN_SPARSE_Q8_FAR : codes || !dense ? ZEN_FAR : FAR_AHEAD;
@@ -77,6 +78,6 @@ struct fetch_distance linear_fetch_distance(const struct weight_format *format, 
         return (struct fetch_distance){.far = far / streams, .sections = SECTION_AHEAD, .near = true, .turns = true};
     }
 #endif
-    (void)format, (void)tokens, (void)quick, (void)read_by_hardware;
+    (void)weights, (void)tokens, (void)quick, (void)read_by_hardware;
     return (struct fetch_distance){.far = FAR_AHEAD / streams, .sections = SECTION_AHEAD, .near = true, .turns = true};
 }

@@ -102,7 +102,7 @@ enum { FEW_PAIRED_BYTES = 2 << 20, FEW_PAIRED_CHUNK = 24, FEW_PAIRED_TILES = 8 }
 static inline bool few_pairing_pays(const struct packed_matrix *weights, int tokens) {
     const size_t chunks = (size_t)weights->panels * (size_t)weights->tiles * TILE_CHUNKS;
     return weights->bytes >= FEW_PAIRED_BYTES && weights->tiles_per_group <= FEW_PAIRED_TILES &&
-           (STORE == STORE_DENSE || weights->bytes >= FEW_PAIRED_CHUNK * chunks) && linear_fetch_distance(&weights->format, tokens, 2, FEW_QUICK).turns;
+           (STORE == STORE_DENSE || weights->bytes >= FEW_PAIRED_CHUNK * chunks) && linear_fetch_distance(weights, tokens, 2, FEW_QUICK).turns;
 }
 
 // Of groups of so many tiles, all three constants.

@@ -45,7 +45,7 @@ FLATTEN void few_unpack(struct few_panel *panel, int group, int tiles) {
         source_group(source, &panel->block, group);
     if (source->whole) {
         panel->scales[group % (2 * FEW_SLOTS)] = source->scales;
-    } else if (!scales_among_values(STORE, BITS, panel->block.weights->tiles_per_group)) {
+    } else if (!source->scales_among) {
         prefetch(packed_scales(panel->block.weights, &panel->block.panel, group));
     } else if (group % 2 == 0) {
         __builtin_prefetch(panel->soon, 0, 2);

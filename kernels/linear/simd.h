@@ -41,7 +41,7 @@ static inline struct source source_open(const struct linear_block *block) {
         .values = block->panel.values,
         .masks = block->panel.masks,
         .present = (1 << TILE_CHUNKS) - 1,
-        .scales_among = packed_scales_among(block->weights),
+        .scales_among = block->weights->scales_among,
         .whole = block->weights->whole_tiles,
         .fetch = block->fetch.lines > 0 ? block->fetch : fetch_within(block->weights),
     };

@@ -19,7 +19,7 @@ static size_t place_sections(struct packed_matrix *packed) {
     const size_t panels = (size_t)packed->panels;
     const size_t scales = format->type == WEIGHT_QUANTIZED ? (size_t)packed->groups * PACKED_PANEL_ROWS : 0;
     const bool whole = packed->whole_tiles;
-    packed->scale_bytes = whole || packed_scales_among(packed) ? 0 : align64(scales / PACKED_PANEL_ROWS * packed->group_scales);
+    packed->scale_bytes = whole || packed->scales_among ? 0 : align64(scales / PACKED_PANEL_ROWS * packed->group_scales);
     packed->zero_bytes = format->asymmetric ? align64(scales) : 0;
     packed->mask_bytes = whole ? 0 : align64((size_t)packed->tiles * (size_t)packed_mask_bytes(format));
     packed->zeros_at = panels * packed->scale_bytes;
@@ -103,7 +103,7 @@ static struct panel_target clear_panel(const struct packed_matrix *packed, int i
         at[part] = packed->data + parts.begin[part];
         memset(at[part], 0, parts.bytes[part]);
     }
-    return (struct panel_target){packed_scales_among(packed) ? at[3] : at[0], at[1], at[2], at[3]};
+    return (struct panel_target){packed->scales_among ? at[3] : at[0], at[1], at[2], at[3]};
 }
 
 // Writes the origin's rows as panels from `first` on. Every panel is touched first by the thread that will read it.
@@ -153,9 +153,10 @@ static struct packed_matrix *empty(const struct weight_format *format, int rows,
     packed->tiles = columns / TILE_COLUMNS;
     packed->groups = columns / group;
     packed->tiles_per_group = group / TILE_COLUMNS;
+    packed->scales_among = scales_among_values(weight_store(format), format->bits, packed->tiles_per_group);
     packed->whole_tiles = tiles_whole(weight_store(format), format->bits, packed->tiles_per_group);
     packed->group_scales = PACKED_PANEL_ROWS * (format->bits == 16 ? sizeof(float) : sizeof(uint16_t));
-    packed->pair_scales = packed_scales_among(packed) ? AMONG_BYTES + 2 * (size_t)(CHUNK_CODES * format->bits) : 2 * packed->group_scales;
+    packed->pair_scales = packed->scales_among ? AMONG_BYTES + 2 * (size_t)(CHUNK_CODES * format->bits) : 2 * packed->group_scales;
     packed->offsets = calloc((size_t)packed->panels + 1, sizeof(*packed->offsets));
     if (packed->offsets == NULL) {
         free(packed);

@@ -50,7 +50,7 @@ struct packed_matrix {
     int rows, columns;
     int panels, tiles;                    // tiles in a panel
     int groups, tiles_per_group;          // of a row; per channel, one group
-    bool whole_tiles;                     // whether tiles_whole(), below
+    bool scales_among, whole_tiles;       // scales_among_values() and tiles_whole(), below
     size_t group_scales, pair_scales;     // bytes from the scales of an even group to those of the next group, and of the one after that
     size_t scale_bytes, zero_bytes, mask_bytes; // of a panel in each section
     size_t zeros_at, masks_at;                  // where sections begin in data
@@ -83,10 +83,6 @@ static inline bool scales_among_values(enum sparse_store store, int bits, int ti
     return store == STORE_DENSE && (bits == 4 || bits == 2) && tiles_per_group == 1;
 }
 
-static inline bool packed_scales_among(const struct packed_matrix *packed) {
-    return scales_among_values(packed->format.store, packed->format.bits, packed->tiles_per_group);
-}
-
 // Whether each tile's scales and masks lie before its values. Not with 6 and 5 bits, which at 2 to 8 tokens were up to a sixth slower so.
 enum { TILE_SCALE_BYTES = PACKED_PANEL_ROWS * sizeof(uint16_t) };
 static inline bool tiles_whole(enum sparse_store store, int bits, int tiles_per_group) {
@@ -95,7 +91,7 @@ static inline bool tiles_whole(enum sparse_store store, int bits, int tiles_per_
 
 // Where a tile of a dense store begins in its panel's values.
 static inline size_t packed_tile_at(const struct packed_matrix *packed, int tile) {
-    const size_t index = (size_t)tile, scales = packed_scales_among(packed) ? AMONG_BYTES * (index / 2 + 1) : 0;
+    const size_t index = (size_t)tile, scales = packed->scales_among ? AMONG_BYTES * (index / 2 + 1) : 0;
     return index * (size_t)(CHUNK_CODES * packed->format.bits) + scales;
 }
 
@@ -115,7 +111,7 @@ static inline struct panel packed_panel(const struct packed_matrix *packed, int 
     const size_t panel = (size_t)index;
     const uint8_t *values = packed->data + packed->offsets[index];
     return (struct panel){
-        .scales = packed->scale_bytes > 0 ? packed->data + panel * packed->scale_bytes : packed_scales_among(packed) ? values : NULL,
+        .scales = packed->scale_bytes > 0 ? packed->data + panel * packed->scale_bytes : packed->scales_among ? values : NULL,
         .zeros = packed->zero_bytes > 0 ? packed->data + packed->zeros_at + panel * packed->zero_bytes : NULL,
         .masks = packed->mask_bytes > 0 ? packed->data + packed->masks_at + panel * packed->mask_bytes : NULL,
         .values = values,
